@@ -1,0 +1,36 @@
+"""What the package tells whoever listens. Sender is the app.
+
+A receiver that fails is logged and costs nobody an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from blinker import NamedSignal, Namespace
+
+_signals = Namespace()
+
+completion_started = _signals.signal("llm-completion-started")
+"""A call was accepted. ``prompt, request_id``."""
+
+provider_called = _signals.signal("llm-provider-called")
+"""A provider answered, or did not. ``prompt, request_id, attempts, error``."""
+
+completion_finished = _signals.signal("llm-completion-finished")
+"""A call ended. ``prompt, request_id, status``, ``completion`` or ``error``."""
+
+price_unknown = _signals.signal("llm-price-unknown")
+"""Tokens were used whose price is not known. ``model, request_id``."""
+
+logger = logging.getLogger("flask_llm")
+
+
+def send(signal: NamedSignal, sender: object, **facts: Any) -> None:
+    """Tell every receiver, whatever the others do."""
+    for receiver in signal.receivers_for(sender):
+        try:
+            receiver(sender, **facts)
+        except Exception:
+            logger.exception("A receiver of %s failed.", signal.name)
