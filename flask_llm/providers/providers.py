@@ -1,0 +1,150 @@
+"""The providers of one app: the built-in ones, as its settings change them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flask_llm.errors import ConfigError, InvalidRequestError, nearest
+from flask_llm.providers.provider import Provider
+from flask_llm.providers.table import BUILT_IN
+from flask_llm.settings import Keys, ProviderSettings, Settings, url
+
+_BARE = {
+    "openai": re.compile(r"gpt-|o\d"),
+    "anthropic": re.compile(r"claude-"),
+    "google": re.compile(r"gemini-"),
+}
+
+
+class Providers:
+    """The providers of one app: the built-in ones, changed and added to by settings.
+
+    :param settings: for ``LLM_PROVIDERS`` and the limits that providers share.
+    :param environ: where keys and base URLs are looked for.
+    :raises ConfigError: where a provider of one's own lacks protocol or base URL.
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        rows = {provider.name: provider for provider in BUILT_IN}
+        for name, change in settings.providers.items():
+            rows[name] = _changed(rows.get(name), name, change)
+        self._rows = {
+            name: _completed(provider, settings, settings.providers.get(name), environ)
+            for name, provider in rows.items()
+        }
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._rows[name]
+
+    def resolve(self, model: str) -> tuple[Provider, str]:
+        """Split ``provider/model`` at the first slash; guess it for unmistakable names.
+
+        :raises InvalidRequestError: where there is no such provider, or none at all.
+        """
+        if not isinstance(model, str):
+            raise InvalidRequestError(
+                f"model is a string such as 'openai/gpt-4.1', not {model!r}."
+            )
+        name, slash, rest = model.partition("/")
+        if not slash:
+            name, rest = self._guess(model), model
+        if name not in self._rows:
+            raise InvalidRequestError(
+                f"Unknown provider {name!r} in model={model!r}."
+                + nearest(name, self._rows)
+                + " A provider of your own is a row in LLM_PROVIDERS.",
+                code="unknown_provider",
+            )
+        if not rest.strip():
+            raise InvalidRequestError(
+                f"model={model!r} names no model after the slash."
+            )
+        return self._rows[name], rest
+
+    def _guess(self, model: str) -> str:
+        for name, pattern in _BARE.items():
+            if pattern.match(model):
+                return name
+        raise InvalidRequestError(
+            f"model={model!r} does not say whose it is; write 'provider/{model}', "
+            f"with one of {', '.join(sorted(self._rows))}.",
+            code="model_without_provider",
+        )
+
+
+def _changed(
+    provider: Provider | None, name: str, change: ProviderSettings
+) -> Provider:
+    if provider is None:
+        missing = [
+            key for key in ("protocol", "base_url") if getattr(change, key) is None
+        ]
+        if missing:
+            raise ConfigError(
+                f"LLM_PROVIDERS[{name!r}] is not built in and lacks "
+                f"{' and '.join(missing)}." + nearest(name, [p.name for p in BUILT_IN])
+            )
+        provider = Provider(name=name, base_url="", needs_key=False)
+    given = {
+        key: getattr(change, key)
+        for key in ("base_url", "timeout", "proxies", "verify", "headers")
+    }
+    provider = replace(
+        provider,
+        keys=change.api_key,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    protocol = change.protocol or provider.protocol
+    if protocol != provider.protocol:
+        provider = replace(provider, protocol=protocol, auth=_AUTH[protocol])
+    return provider
+
+
+_AUTH = {
+    "chat_completions": "bearer",
+    "anthropic_messages": "x-api-key",
+    "generate_content": "x-goog-api-key",
+}
+
+
+def _completed(
+    provider: Provider,
+    settings: Settings,
+    change: ProviderSettings | None,
+    environ: Mapping[str, str],
+) -> Provider:
+    """Fill in what the row leaves to the environment and to the general settings."""
+    own = change or ProviderSettings()
+    base_url = own.base_url or _found(provider.url_names, environ)
+    key = _found(provider.key_names, environ)
+    if base_url and base_url != own.base_url:
+        base_url = _checked(provider, base_url)
+    if provider.keys is None and key:
+        provider = replace(provider, keys=Keys(key))
+    return replace(
+        provider,
+        base_url=base_url or provider.base_url,
+        min_interval=_first(own.min_interval, settings.min_interval),
+        max_concurrent=int(_first(own.max_concurrent, settings.max_concurrent)),
+    )
+
+
+def _checked(provider: Provider, base_url: str) -> str:
+    try:
+        checked = str(url(base_url))
+    except ValueError as error:
+        raise ConfigError(f"{' or '.join(provider.url_names)}: {error}.") from None
+    if provider.name == "azure" and not checked.endswith("/openai/v1"):
+        checked += "/openai/v1"
+    return checked
+
+
+def _found(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
+    values = (environ.get(name, "").strip() for name in names)
+    return next((value for value in values if value), None)
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)

@@ -1,0 +1,106 @@
+"""The providers that are built in.
+
+Base URLs, names of variables and quirks: each provider's public API reference as of
+November 2026.
+"""
+
+from __future__ import annotations
+
+from flask_llm.providers.provider import Provider, Quirks
+
+_OPENAI = Quirks(
+    max_tokens="max_completion_tokens",
+    developer_role=True,
+    strict=True,
+    obfuscation=True,
+)
+
+
+def _compatible(
+    name: str, base_url: str, key_name: str, quirks: Quirks | None = None
+) -> Provider:
+    return Provider(
+        name=name,
+        base_url=base_url,
+        key_names=(key_name,),
+        quirks=quirks or Quirks(),
+    )
+
+
+def _local(name: str, base_url: str, **names: tuple[str, ...]) -> Provider:
+    return Provider(name=name, base_url=base_url, needs_key=False, **names)  # type: ignore[arg-type]
+
+
+BUILT_IN: tuple[Provider, ...] = (
+    Provider(
+        name="openai",
+        base_url="https://api.openai.com/v1",
+        key_names=("OPENAI_API_KEY",),
+        url_names=("OPENAI_BASE_URL",),
+        quirks=_OPENAI,
+    ),
+    Provider(
+        name="anthropic",
+        protocol="anthropic_messages",
+        base_url="https://api.anthropic.com",
+        auth="x-api-key",
+        key_names=("ANTHROPIC_API_KEY",),
+        url_names=("ANTHROPIC_BASE_URL",),
+    ),
+    Provider(
+        name="google",
+        protocol="generate_content",
+        base_url="https://generativelanguage.googleapis.com",
+        auth="x-goog-api-key",
+        key_names=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        url_names=("GOOGLE_GEMINI_BASE_URL",),
+    ),
+    Provider(
+        name="azure",
+        base_url="",
+        auth="api-key",
+        key_names=("AZURE_OPENAI_API_KEY",),
+        url_names=("AZURE_OPENAI_ENDPOINT",),
+        quirks=_OPENAI,
+    ),
+    _compatible("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    _compatible(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        "MISTRAL_API_KEY",
+        Quirks(
+            required="any", seed="random_seed", stream_usage=False, short_tool_ids=True
+        ),
+    ),
+    _compatible(
+        "deepseek",
+        "https://api.deepseek.com",
+        "DEEPSEEK_API_KEY",
+        Quirks(echo=("reasoning_content",)),
+    ),
+    _compatible("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
+    _compatible(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        Quirks(echo=("reasoning_details",)),
+    ),
+    _compatible("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+    _compatible(
+        "fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"
+    ),
+    _compatible(
+        "cerebras",
+        "https://api.cerebras.ai/v1",
+        "CEREBRAS_API_KEY",
+        Quirks(parallel_tool_calls=False),
+    ),
+    _local(
+        "ollama",
+        "http://localhost:11434/v1",
+        key_names=("OLLAMA_API_KEY",),
+        url_names=("OLLAMA_BASE_URL",),
+    ),
+    _local("vllm", "http://localhost:8000/v1"),
+    _local("llama.cpp", "http://localhost:8080/v1"),
+)
