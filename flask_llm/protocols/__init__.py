@@ -1,0 +1,12 @@
+"""The providers' wire formats: pure functions from values to JSON and back."""
+
+from flask_llm.protocols import anthropic_messages, chat_completions, generate_content
+from flask_llm.protocols.base import Fold, WireProtocol
+
+PROTOCOLS: dict[str, WireProtocol] = {
+    "chat_completions": chat_completions,
+    "anthropic_messages": anthropic_messages,
+    "generate_content": generate_content,
+}
+
+__all__ = ["PROTOCOLS", "Fold", "WireProtocol"]

@@ -1,0 +1,267 @@
+"""Request: a prompt in the words of Messages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from flask_llm.chat import (
+    Image,
+    Media,
+    Message,
+    Part,
+    Prompt,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from flask_llm.errors import InvalidRequestError
+from flask_llm.protocols.base import alternating, merged, present, split_system
+from flask_llm.providers import Provider
+from flask_llm.wire import Call
+
+VERSION = "2026-10-21"
+SAMPLING_VERSION = "2023-06-01"
+"""The version that still takes sampling options, for models that take them."""
+
+MAX_TOKENS = 4_096
+"""Sent where the caller sets none: the field is required, and every model can do it."""
+
+_SAMPLING = {"temperature", "top_p", "top_k"}
+
+_CLAUDE = re.compile(
+    r"claude-(?:(\d)(?:[-.](\d))?-)?([a-z]+)(?:-(\d{1,2})(?!\d))?(?:[-.](\d{1,2})(?!\d))?"
+)
+"""``claude-opus-4-6`` and ``claude-3-5-haiku-20241022``: family and generation."""
+
+_NEWEST = (99, 0)
+_LEAST_BUDGET = 1_024
+_BUDGETS = {"low": 2_048, "medium": 8_192, "high": 16_384}
+_HIGHEST_BUDGET = 32_768
+
+
+def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
+    """Turn a prompt into the request.
+
+    Sampling options that settings filled in are left out: the models of today refuse
+    them. The caller's own are sent, under the older version of the API where the model
+    is old enough to take them.
+    """
+    del provider
+    system, messages = split_system(prompt)
+    body: dict[str, Any] = {
+        "model": prompt.model,
+        "max_tokens": prompt.max_tokens or MAX_TOKENS,
+        "messages": _messages(prompt, messages),
+    }
+    body |= present(
+        {
+            "system": system or None,
+            "temperature": prompt.chosen("temperature"),
+            "top_p": prompt.chosen("top_p"),
+            "seed": prompt.seed,
+            "stop_sequences": list(prompt.stop) or None,
+            "service_tier": prompt.service_tier,
+            "stream": stream or None,
+        }
+    )
+    if prompt.tools:
+        body |= _tools(prompt)
+    if prompt.reasoning:
+        body |= _reasoning(prompt, body["max_tokens"])
+    body = merged(body, prompt.extra)
+    old = _generation(prompt.model) <= (4, 6) and not _SAMPLING.isdisjoint(body)
+    version = SAMPLING_VERSION if old else VERSION
+    return Call(
+        path="/v1/messages",
+        body=body,
+        headers={"anthropic-version": version},
+        stream=stream,
+    )
+
+
+def _generation(model: str) -> tuple[int, int]:
+    """Tell ``(4, 6)`` from a model's name; what is unknown counts as the newest."""
+    found = _CLAUDE.search(model)
+    if not found:
+        return _NEWEST
+    old_major, old_minor, _, major, minor = found.groups()
+    if not (old_major or major):
+        return _NEWEST
+    return int(old_major or major), int(old_minor or minor or 0)
+
+
+def _messages(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
+    ids = _ToolIds()
+    turns = alternating((_turn(message, prompt, ids) for message in messages), _text)
+    return [
+        # The API wants results right after the calls, before anything else is said.
+        {"role": role, "content": sorted(content, key=_is_no_result)}
+        for role, content in turns
+    ]
+
+
+def _is_no_result(block: Mapping[str, Any]) -> bool:
+    return block.get("type") != "tool_result"
+
+
+def _turn(
+    message: Message, prompt: Prompt, ids: _ToolIds
+) -> tuple[str, list[dict[str, Any]]]:
+    if message.role == "assistant":
+        state = message.state_for(prompt.provider, prompt.model)
+        if state is not None:
+            for call in message.tool_calls:
+                ids.keep(call.id)
+            return "assistant", list(state)
+    # Models before Opus 4.8 know no system messages inside the conversation.
+    aside = message.role == "system" and _generation(prompt.model) >= (4, 8)
+    role = {"assistant": "assistant", "system": "system" if aside else "user"}
+    parts = [part for part in message.content if not _is_blank(part)]
+    return role.get(message.role, "user"), [_block(part, ids) for part in parts]
+
+
+def _is_blank(part: Part) -> bool:
+    return isinstance(part, Text) and not part.text.strip()
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _block(part: Part, ids: _ToolIds) -> dict[str, Any]:
+    match part:
+        case Text():
+            return _text(part.text)
+        case ToolCall():
+            return {
+                "type": "tool_use",
+                "id": ids.call(part.id),
+                "name": part.name,
+                "input": part.arguments,
+            }
+        case ToolResult():
+            block = {
+                "type": "tool_result",
+                "tool_use_id": ids.result(part.tool_call_id),
+                "content": part.content,
+            }
+            return block | ({"is_error": True} if part.is_error else {})
+        case Image():
+            return {"type": "image", "source": _source(part)}
+    picture = (part.media_type or "").startswith("image/")
+    title = {"title": part.filename} if part.filename and not picture else {}
+    kind = "image" if picture else "document"
+    return {"type": kind, "source": _source(part)} | title
+
+
+def _source(media: Media) -> dict[str, Any]:
+    if media.file_id is not None:
+        return {"type": "file", "file_id": media.file_id}
+    if media.data is None:
+        return {"type": "url", "url": media.url}
+    kind = media.media_type or ""
+    if kind.startswith("text/") or kind == "application/json":
+        text = media.data.decode("utf-8", "replace")
+        return {"type": "text", "media_type": "text/plain", "data": text}
+    return {"type": "base64", "media_type": kind, "data": media.base64}
+
+
+class _ToolIds:
+    """The ids of tool calls as Anthropic takes them, alike in call and result.
+
+    Ids from elsewhere may have letters that it refuses, be too long, or come twice:
+    made-up ones begin anew with each answer.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def keep(self, call_id: str) -> None:
+        """Take note of a call that goes back as it came."""
+        self._sent[call_id] = call_id
+        self._used.add(call_id)
+
+    def call(self, call_id: str) -> str:
+        """Return the id to send for a call."""
+        fits = re.fullmatch(r"[A-Za-z0-9_-]{1,40}", call_id)
+        sent, number = call_id, len(self._used)
+        if not fits or call_id in self._used:
+            digest = hashlib.sha256(f"{call_id} {number}".encode(errors="replace"))
+            sent = f"call_{digest.hexdigest()[:32]}"
+        self._sent[call_id] = sent
+        self._used.add(sent)
+        return sent
+
+    def result(self, call_id: str) -> str:
+        """Return the id to send for the result of the latest call of that id."""
+        return self._sent.get(call_id) or self.call(call_id)
+
+
+def _tools(prompt: Prompt) -> dict[str, Any]:
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in prompt.tools]}
+    names = {None: "auto", "required": "any"}
+    choice: dict[str, Any] = {"type": names.get(prompt.tool_choice, prompt.tool_choice)}
+    if prompt.tool_choice in {tool.name for tool in prompt.tools}:
+        choice = {"type": "tool", "name": prompt.tool_choice}
+    if prompt.parallel_tool_calls is False and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    if choice != {"type": "auto"} or prompt.tool_choice:
+        fields["tool_choice"] = choice
+    return fields
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": tool.name,
+        "input_schema": dict(tool.parameters),
+    }
+    if tool.description:
+        fields["description"] = tool.description
+    if tool.strict:
+        fields["strict"] = True
+    return fields
+
+
+def _reasoning(prompt: Prompt, max_tokens: int) -> dict[str, Any]:
+    """Say how much to reason, in the way of the model's generation.
+
+    Asked-for reasoning is asked to be shown too: newer models hide it otherwise.
+    """
+    generation, effort = _generation(prompt.model), prompt.reasoning or ""
+    if effort == "none":
+        return _no_reasoning(prompt.model)
+    if generation <= (4, 5):
+        return _budget(effort, max_tokens)
+    effort = "low" if effort == "minimal" else effort
+    if generation == (4, 6) and effort == "xhigh":
+        effort = "max"
+    return {
+        "thinking": {"type": "adaptive", "display": "summarized"},
+        "output_config": {"effort": effort},
+    }
+
+
+def _no_reasoning(model: str) -> dict[str, Any]:
+    """Turn reasoning off, or as far down as a model lets it."""
+    if re.search(r"opus-5-5|fable|mythos", model):
+        return {"output_config": {"effort": "low"}}
+    kind = "between_tools" if "sonnet-5-5" in model else "disabled"
+    return {"thinking": {"type": kind}}
+
+
+def _budget(effort: str, max_tokens: int) -> dict[str, Any]:
+    """Older models take a number of tokens, which must leave room for the answer."""
+    asked = _LEAST_BUDGET if effort == "minimal" else _BUDGETS.get(effort)
+    budget = min(asked or _HIGHEST_BUDGET, max_tokens - 1)
+    if budget < _LEAST_BUDGET:
+        raise InvalidRequestError(
+            f"This model reasons with {_LEAST_BUDGET} tokens or more, which count "
+            f"towards max_tokens={max_tokens}; set max_tokens higher.",
+            param="max_tokens",
+        )
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}

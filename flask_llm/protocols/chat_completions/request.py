@@ -1,0 +1,153 @@
+"""Request: a prompt in the words of Chat Completions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
+from flask_llm.protocols.base import merged, present, unsendable
+from flask_llm.providers import Provider, Quirks
+from flask_llm.wire import Call
+
+_REASONING = re.compile(r"o\d|gpt-([5-9]|\d\d)|codex")
+"""OpenAI's models that reason: they refuse sampling options and ``system``."""
+
+ECHOED = ("reasoning_content", "reasoning_details")
+
+
+def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
+    """Turn a prompt into the request."""
+    quirks = provider.quirks
+    reasons = quirks.developer_role and bool(_REASONING.match(prompt.model))
+    body: dict[str, Any] = {
+        "model": prompt.model,
+        "messages": _messages(prompt, provider, reasons=reasons),
+    }
+    sampling = prompt.chosen if reasons else lambda name: getattr(prompt, name)
+    options = {
+        quirks.max_tokens: prompt.max_tokens,
+        "temperature": sampling("temperature"),
+        "top_p": prompt.top_p,
+        "stop": list(prompt.stop) or None,
+        quirks.seed: prompt.seed,
+        "reasoning_effort": prompt.reasoning,
+        "service_tier": prompt.service_tier,
+    }
+    body |= present(options)
+    if prompt.tools:
+        body |= _tools(prompt, quirks)
+    if stream:
+        body |= _stream_options(quirks)
+    return Call(
+        path="/chat/completions", body=merged(body, prompt.extra), stream=stream
+    )
+
+
+def _messages(
+    prompt: Prompt, provider: Provider, *, reasons: bool
+) -> list[dict[str, Any]]:
+    system = "developer" if reasons else "system"
+    turns: list[dict[str, Any]] = []
+    if prompt.system:
+        turns.append({"role": system, "content": prompt.system})
+    for message in prompt.messages:
+        if message.role == "system":
+            turns.append({"role": system, "content": message.text})
+        elif message.role == "assistant":
+            state = message.state_for(prompt.provider, prompt.model) or {}
+            echo = {key: state[key] for key in provider.quirks.echo if key in state}
+            turns.append(_assistant(message, provider.quirks) | echo)
+        else:
+            turns.extend(_user(message, provider.quirks))
+    return turns
+
+
+def _assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": "assistant", "content": message.text or None}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": _tool_id(call.id, quirks),
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.raw_arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return turn
+
+
+def _user(message: Message, quirks: Quirks) -> Iterator[dict[str, Any]]:
+    for result in message.tool_results:
+        yield {
+            "role": "tool",
+            "tool_call_id": _tool_id(result.tool_call_id, quirks),
+            "content": result.content,
+        }
+    parts = [part for part in message.content if part not in message.tool_results]
+    if parts and all(isinstance(part, Text) for part in parts):
+        yield {"role": "user", "content": message.text}
+    elif parts:
+        yield {"role": "user", "content": [_part(part) for part in parts]}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case Image() if part.file_id is None:
+            detail = {"detail": part.detail} if part.detail else {}
+            return {"type": "image_url", "image_url": {"url": part.data_url} | detail}
+        case File() if part.file_id is not None:
+            return {"type": "file", "file": {"file_id": part.file_id}}
+        case File() if part.data is not None:
+            name = part.filename or "file"
+            return {
+                "type": "file",
+                "file": {"filename": name, "file_data": part.data_url},
+            }
+    raise unsendable(
+        part,
+        "Chat Completions",
+        "give the bytes of an image or file, or the URL of an image",
+    )
+
+
+def _tool_id(call_id: str, quirks: Quirks) -> str:
+    """Keep an id where the server takes it, and shorten it where it does not."""
+    if not quirks.short_tool_ids or re.fullmatch(r"[A-Za-z0-9]{9}", call_id):
+        return call_id
+    return re.sub(r"[^A-Za-z0-9]", "", call_id)[-9:].rjust(9, "0")
+
+
+def _tools(prompt: Prompt, quirks: Quirks) -> dict[str, Any]:
+    fields: dict[str, Any] = {"tools": [_tool(tool, quirks) for tool in prompt.tools]}
+    choice = prompt.tool_choice
+    if choice == "required":
+        fields["tool_choice"] = quirks.required
+    elif choice in {"auto", "none"}:
+        fields["tool_choice"] = choice
+    elif choice:
+        fields["tool_choice"] = {"type": "function", "function": {"name": choice}}
+    if prompt.parallel_tool_calls is not None and quirks.parallel_tool_calls:
+        fields["parallel_tool_calls"] = prompt.parallel_tool_calls
+    return fields
+
+
+def _tool(tool: Tool, quirks: Quirks) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": dict(tool.parameters)}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.strict and quirks.strict:
+        function["strict"] = True
+    return {"type": "function", "function": function}
+
+
+def _stream_options(quirks: Quirks) -> dict[str, Any]:
+    options: dict[str, Any] = {"stream": True}
+    if quirks.stream_usage:
+        options["stream_options"] = {"include_usage": True}
+        if quirks.obfuscation:
+            options["stream_options"]["include_obfuscation"] = False
+    return options

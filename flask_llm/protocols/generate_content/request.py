@@ -1,0 +1,247 @@
+"""Request: a prompt in the words of generateContent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from flask_llm.chat import (
+    File,
+    Image,
+    Message,
+    Part,
+    Prompt,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from flask_llm.errors import InvalidRequestError
+from flask_llm.protocols.base import (
+    alternating,
+    merged,
+    present,
+    split_system,
+    unsendable,
+)
+from flask_llm.providers import Provider
+from flask_llm.wire import Call
+
+FILES = "https://generativelanguage.googleapis.com/v1/"
+"""Where uploaded files live; their short names begin after it."""
+
+UNSIGNED = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+"""Google's sign, in base64, for calls that no Gemini model has signed."""
+
+_GOOGLE_URI = re.compile(
+    r"gs://|https://generativelanguage\.googleapis\.com/"
+    r"|https://(www\.)?youtube\.com/|https://youtu\.be/"
+)
+_NEWEST = (99, 0)
+_BUDGETS = {"none": 0, "minimal": 512, "low": 2_048, "medium": 8_192}
+_HIGHEST_BUDGET = 24_576
+_LEAST_PRO_BUDGET = 128
+_LEVELS = {"low": "LOW", "medium": "MEDIUM"}
+
+
+def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
+    """Turn a prompt into the request.
+
+    There is no switch for parallel calls, so ``parallel_tool_calls`` is not sent.
+    """
+    del provider
+    system, messages = split_system(prompt)
+    body: dict[str, Any] = {"contents": _contents(prompt, messages)}
+    if system:
+        body["systemInstruction"] = {"parts": [_text(system)]}
+    if prompt.tools:
+        body |= _tools(prompt)
+    body["generationConfig"] = _config(prompt)
+    if prompt.service_tier is not None:
+        body["serviceTier"] = prompt.service_tier
+    return Call(
+        path=_path(prompt.model, stream=stream),
+        body=merged(body, prompt.extra),
+        stream=stream,
+    )
+
+
+def _path(model: str, *, stream: bool) -> str:
+    # The aliases that move with each release exist in the beta version alone.
+    version = "v1beta" if model.endswith("-latest") else "v1"
+    name = quote(model.removeprefix("models/"), safe="")
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    return f"/{version}/models/{name}:{verb}"
+
+
+def model_generation(model: str) -> tuple[int, int]:
+    """Tell ``(2, 5)`` from a model's name; what is unknown counts as the newest."""
+    found = re.search(r"gemini-(\d+)(?:\.(\d+))?", model)
+    return (int(found[1]), int(found[2] or 0)) if found else _NEWEST
+
+
+def _config(prompt: Prompt) -> dict[str, Any]:
+    # Gemini 3 and later loop in thought at low temperatures: Google says to leave it.
+    newer = model_generation(prompt.model) >= (3, 0)
+    config = {
+        "maxOutputTokens": prompt.max_tokens,
+        "temperature": prompt.chosen("temperature") if newer else prompt.temperature,
+        "topP": prompt.top_p,
+        "stopSequences": list(prompt.stop) or None,
+        "seed": prompt.seed,
+        "thinkingConfig": _thinking(prompt.model, prompt.reasoning),
+    }
+    return present(config)
+
+
+def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:
+    """Say how much to think: a level, or before Gemini 3 a number of tokens.
+
+    Asked-for reasoning is asked to be shown too: Gemini hides it otherwise.
+    """
+    if effort is None:
+        return None
+    shown = {} if effort == "none" else {"includeThoughts": True}
+    generation = model_generation(model)
+    if generation >= (3, 0):
+        lowest = "MINIMAL" if _knows_minimal(model, generation) else "LOW"
+        levels = {"none": lowest, "minimal": lowest} | _LEVELS
+        return {"thinkingLevel": levels.get(effort, "HIGH")} | shown
+    budget = _BUDGETS.get(effort, _HIGHEST_BUDGET)
+    if "pro" in model:
+        budget = max(budget, _LEAST_PRO_BUDGET)  # it cannot be kept from thinking
+    return {"thinkingBudget": budget} | shown
+
+
+def _knows_minimal(model: str, generation: tuple[int, int]) -> bool:
+    return generation[0] == 3 and generation != (3, 7) and "flash" in model  # noqa: PLR2004
+
+
+def _contents(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
+    calls: dict[str, _Called] = {}
+    turns = alternating((_turn(message, prompt, calls) for message in messages), _text)
+    return [
+        # The API wants results right after the calls, before anything else is said.
+        {"role": role, "parts": sorted(parts, key=_is_no_result)}
+        for role, parts in turns
+    ]
+
+
+def _is_no_result(part: Mapping[str, Any]) -> bool:
+    return "functionResponse" not in part
+
+
+def _text(words: str) -> dict[str, Any]:
+    return {"text": words}
+
+
+_Called = dict[str, str]
+"""Name and, where there is one, id of a call: its result says both again."""
+
+
+def _turn(
+    message: Message, prompt: Prompt, calls: dict[str, _Called]
+) -> tuple[str, list[dict[str, Any]]]:
+    if message.role != "assistant":
+        return "user", [
+            _part(part, calls)
+            for part in message.content
+            if not isinstance(part, Text) or part.text
+        ]
+    state = message.state_for(prompt.provider, prompt.model)
+    parts = list(state) if state is not None else _rebuilt(message, prompt)
+    asked = [part["functionCall"] for part in parts if "functionCall" in part]
+    for call, sent in zip(message.tool_calls, asked, strict=False):
+        named = {name: sent[name] for name in ("id", "name") if sent.get(name)}
+        calls[call.id] = {"name": call.name} | named
+    return "model", parts
+
+
+def _rebuilt(message: Message, prompt: Prompt) -> list[dict[str, Any]]:
+    """Put a model's turn into parts when it is not this model's own."""
+    parts: list[dict[str, Any]] = []
+    unsigned = model_generation(prompt.model) >= (3, 0)
+    for part in message.content:
+        if isinstance(part, ToolCall):
+            call = {"id": part.id, "name": part.name, "args": part.arguments}
+            signature = {"thoughtSignature": UNSIGNED} if unsigned else {}
+            parts.append({"functionCall": call} | signature)
+            unsigned = False  # of calls made together the first one is signed
+        elif not isinstance(part, Text) or part.text:
+            parts.append(_part(part, {}))
+    return parts
+
+
+def _part(part: Part, calls: Mapping[str, _Called]) -> dict[str, Any]:
+    match part:
+        case Text():
+            return _text(part.text)
+        case ToolResult():
+            return {"functionResponse": _response(part, calls)}
+        case Image() | File():
+            return _media(part)
+    raise unsendable(part, "Gemini", "tool calls belong to the assistant's turns")
+
+
+def _response(result: ToolResult, calls: Mapping[str, _Called]) -> dict[str, Any]:
+    called = calls.get(result.tool_call_id)
+    if called is None and result.name is None:
+        raise InvalidRequestError(
+            f"No tool call in the history has the id {result.tool_call_id!r}; Gemini "
+            "needs the tool's name with its result: give the call, or ToolResult.name."
+        )
+    said = {"error": result.content} if result.is_error else _output(result.content)
+    named: dict[str, Any] = called or {"name": result.name}
+    return named | {"response": said}
+
+
+def _output(content: str) -> dict[str, Any]:
+    """Hand JSON over as what it is; any other text is a string."""
+    try:
+        value = json.loads(content)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        value = content
+    return {"output": content if isinstance(value, str | None) else value}
+
+
+def _media(media: Image | File) -> dict[str, Any]:
+    if media.data is not None:
+        return {"inlineData": {"mimeType": media.media_type, "data": media.base64}}
+    uri = media.url or media.file_id or ""
+    if media.url and not _GOOGLE_URI.match(uri):
+        raise unsendable(
+            media,
+            "Gemini",
+            "it fetches from Google's own addresses only: give the bytes "
+            f"({type(media).__name__}(data=…)), or upload the file to Google",
+        )
+    if uri.startswith("files/"):
+        uri = FILES + uri
+    return {"fileData": present({"mimeType": media.media_type, "fileUri": uri})}
+
+
+def _tools(prompt: Prompt) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "tools": [{"functionDeclarations": [_tool(tool) for tool in prompt.tools]}]
+    }
+    choice = prompt.tool_choice
+    strict = all(tool.strict for tool in prompt.tools)
+    modes = {"none": "NONE", "required": "ANY"}
+    if choice in {None, "auto"}:
+        calling: dict[str, Any] = {"mode": "VALIDATED" if strict else "AUTO"}
+    elif choice in modes:
+        calling = {"mode": modes[choice]}
+    else:
+        calling = {"mode": "ANY", "allowedFunctionNames": [choice]}
+    if choice or strict:
+        fields["toolConfig"] = {"functionCallingConfig": calling}
+    return fields
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    about = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, "parametersJsonSchema": dict(tool.parameters)} | about

@@ -1,0 +1,500 @@
+"""What is Chat Completions' own way, and its servers'."""
+
+import base64
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from flask_llm.chat import (
+    Chunk,
+    File,
+    Image,
+    Message,
+    Prompt,
+    ProviderState,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from flask_llm.errors import InvalidRequestError, ProviderError, ServerError
+from flask_llm.protocols import chat_completions as chat
+from flask_llm.providers import BUILT_IN
+from flask_llm.wire import Event, Reply
+
+ROWS = {row.name: row for row in BUILT_IN}
+PNG = b"\x89PNG\r\n\x1a\n0"
+PDF = b"%PDF-1.7"
+WEATHER = Tool("weather", "Current weather", {"type": "object", "properties": {}})
+
+
+def render(*messages, provider="openai", model="gpt-4.1", stream=False, **options):
+    turns = tuple(
+        Message("user", turn) if isinstance(turn, str) else turn
+        for turn in messages or ("Hi",)
+    )
+    prompt = Prompt(provider=provider, model=model, messages=turns, **options)
+    return chat.render(prompt, ROWS[provider], stream=stream)
+
+
+def sent(*messages, **options):
+    return render(*messages, **options).body
+
+
+def answer(**message):
+    return {"choices": [{"message": message, "finish_reason": "stop"}]}
+
+
+def chunk(finish=None, **delta):
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def fed(*stream):
+    fold = chat.fold()
+    chunks = [
+        found
+        for body in stream
+        for found in fold.feed(
+            Event(body if isinstance(body, str) else json.dumps(body))
+        )
+    ]
+    return fold, chunks
+
+
+def test_plain_question_is_all_that_is_sent():
+    call = render("Hi")
+
+    assert call.path == "/chat/completions"
+    assert call.body == {
+        "model": "gpt-4.1",
+        "messages": [{"role": "user", "content": "Hi"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field", "expected"),
+    [
+        ("max_tokens", 9, "max_completion_tokens", 9),
+        ("temperature", 0.2, "temperature", 0.2),
+        ("top_p", 0.9, "top_p", 0.9),
+        ("stop", ("END",), "stop", ["END"]),
+        ("seed", 7, "seed", 7),
+        ("reasoning", "low", "reasoning_effort", "low"),
+        ("service_tier", "flex", "service_tier", "flex"),
+        ("extra", {"logprobs": True}, "logprobs", True),
+    ],
+)
+def test_option_that_the_caller_chose_is_sent(option, value, field, expected):
+    assert sent(**{option: value})[field] == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "option", "field"),
+    [
+        ("groq", {"max_tokens": 9}, "max_tokens"),
+        ("mistral", {"seed": 9}, "random_seed"),
+        ("openai", {"max_tokens": 9}, "max_completion_tokens"),
+    ],
+)
+def test_servers_have_names_of_their_own(provider, option, field):
+    assert sent(provider=provider, **option)[field] == 9
+
+
+@pytest.mark.parametrize(
+    ("model", "role", "temperature"),
+    [
+        ("gpt-4.1", "system", 0.7),
+        ("o3", "developer", None),
+        ("gpt-6", "developer", None),
+    ],
+)
+def test_models_that_reason_get_a_developer_and_no_defaults(model, role, temperature):
+    body = sent(
+        Message("system", "Be kind."),
+        "Hi",
+        model=model,
+        system="Be terse.",
+        temperature=0.7,
+        defaulted=frozenset({"temperature"}),
+    )
+
+    assert [turn["role"] for turn in body["messages"]] == [role, role, "user"]
+    assert body.get("temperature") == temperature
+
+
+@pytest.mark.parametrize(
+    ("provider", "options"),
+    [
+        ("openai", {"include_usage": True, "include_obfuscation": False}),
+        ("groq", {"include_usage": True}),
+        ("mistral", None),
+    ],
+)
+def test_usage_of_a_stream_is_asked_for_where_it_has_to_be(provider, options):
+    body = sent(provider=provider, stream=True)
+
+    assert body["stream"] is True
+    assert body.get("stream_options") == options
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            Image(url="https://example.com/a.png", detail="low"),
+            {
+                "type": "image_url",
+                "image_url": {"url": "https://example.com/a.png", "detail": "low"},
+            },
+        ),
+        (
+            Image(data=PNG),
+            {
+                "type": "image_url",
+                "image_url": {
+                    "url": "data:image/png;base64," + base64.b64encode(PNG).decode()
+                },
+            },
+        ),
+        (
+            File(data=PDF, filename="a.pdf"),
+            {
+                "type": "file",
+                "file": {
+                    "filename": "a.pdf",
+                    "file_data": "data:application/pdf;base64,"
+                    + base64.b64encode(PDF).decode(),
+                },
+            },
+        ),
+        (File(file_id="file_1"), {"type": "file", "file": {"file_id": "file_1"}}),
+    ],
+)
+def test_media_are_sent_in_the_form_they_are_given(part, expected):
+    body = sent(Message("user", ["Look:", part]))
+
+    assert body["messages"][0]["content"] == [
+        {"type": "text", "text": "Look:"},
+        expected,
+    ]
+
+
+@pytest.mark.parametrize(
+    "part", [File(url="https://example.com/a.pdf"), Image(file_id="file_1")]
+)
+def test_media_that_cannot_be_sent_name_the_cure(part):
+    with pytest.raises(InvalidRequestError, match="give the bytes"):
+        sent(Message("user", [part]))
+
+
+@pytest.mark.parametrize(
+    ("provider", "call_id", "expected"),
+    [
+        ("openai", "call_1", "call_1"),
+        ("mistral", "abcDEF123", "abcDEF123"),
+        ("mistral", "call_1", "0000call1"),
+        ("mistral", "toolu_0123456789", "123456789"),
+    ],
+)
+def test_history_with_tools_is_sent_under_matching_ids(provider, call_id, expected):
+    body = sent(
+        "Hi",
+        Message("assistant", [ToolCall(call_id, "weather", {}, "{ }")]),
+        Message("user", [ToolResult(call_id, "4"), "And?"]),
+        provider=provider,
+    )
+
+    assert body["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": expected,
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": "{ }"},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": expected, "content": "4"},
+        {"role": "user", "content": "And?"},
+    ]
+
+
+def test_results_of_several_calls_are_a_message_each():
+    body = sent("Hi", Message("tool", [ToolResult("a", "4"), ToolResult("b", "5")]))
+
+    assert [turn["role"] for turn in body["messages"]] == ["user", "tool", "tool"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "provider", "expected"),
+    [
+        ("auto", "openai", "auto"),
+        ("none", "openai", "none"),
+        ("required", "openai", "required"),
+        ("required", "mistral", "any"),
+        ("weather", "openai", {"type": "function", "function": {"name": "weather"}}),
+    ],
+)
+def test_tool_choice_is_sent(choice, provider, expected):
+    body = sent(tools=(WEATHER,), tool_choice=choice, provider=provider)
+
+    assert body["tool_choice"] == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "strict", "parallel"),
+    [("openai", True, False), ("groq", None, False), ("cerebras", None, None)],
+)
+def test_tool_is_described_as_the_server_knows_it(provider, strict, parallel):
+    tool = replace(WEATHER, strict=True)
+
+    body = sent(
+        tools=(tool, Tool("time")), parallel_tool_calls=False, provider=provider
+    )
+
+    declared, plain = body["tools"]
+    assert declared["function"]["description"] == "Current weather"
+    assert plain["function"].keys() == {"name", "parameters"}
+    assert declared["function"].get("strict") is strict
+    assert body.get("parallel_tool_calls") is parallel
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ("deepseek", {"reasoning_content": "Hm"}),
+        ("openrouter", {"reasoning_details": [{"type": "reasoning.text"}]}),
+        ("groq", {}),
+    ],
+)
+def test_reasoning_goes_back_to_the_server_that_wants_it(provider, expected):
+    raw = {"reasoning_content": "Hm", "reasoning_details": [{"type": "reasoning.text"}]}
+    turn = Message("assistant", "Hello", ProviderState(provider, "gpt-4.1", raw))
+
+    body = sent("Hi", turn, provider=provider)
+
+    assert body["messages"][1] == {"role": "assistant", "content": "Hello"} | expected
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        ({"content": "Hi", "reasoning": "Hm"}, "Hi", "Hm"),
+        ({"content": "Hi", "reasoning_content": "Hm"}, "Hi", "Hm"),
+        (
+            {"content": "Hi", "reasoning_details": [{"text": "H"}, {"summary": "m"}]},
+            "Hi",
+            "Hm",
+        ),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "H"}]},
+                    {"type": "thinking", "thinking": "m"},
+                    {"type": "text", "text": "Hi"},
+                    {"type": "reference", "reference_ids": [1]},
+                ]
+            },
+            "Hi",
+            "Hm",
+        ),
+        ({"content": None}, "", None),
+    ],
+)
+def test_text_and_reasoning_are_found_where_servers_put_them(message, text, reasoning):
+    whole = chat.parse(answer(**message))
+    fold, _ = fed(chunk(**message), chunk("stop"))
+
+    assert (whole.text, whole.reasoning) == (text, reasoning)
+    assert chat.parse(fold.raw).reasoning == reasoning
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "expected"),
+    [
+        ("length", {}, "length"),
+        ("model_length", {}, "length"),
+        ("content_filter", {}, "content_filter"),
+        ("stop", {"refusal": "No."}, "content_filter"),
+        ("stop", {"tool_calls": [{"function": {"name": "a"}}]}, "tool_calls"),
+        ("function_call", {"function_call": {"name": "a"}}, "tool_calls"),
+        ("stop", {"function_call": {"name": "", "arguments": ""}}, "stop"),
+        (None, {}, "stop"),
+        ("", {}, "stop"),
+        ("brand_new", {}, "other"),
+    ],
+)
+def test_finish_reason_is_translated_and_kept(reason, message, expected):
+    raw = {"choices": [{"message": message, "finish_reason": reason}]}
+
+    found = chat.parse(raw)
+
+    assert found.finish_reason == expected
+    assert found.raw_finish_reason == (reason or None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4}, (9, 0, 4, 0)),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "total_tokens": 33,
+                "completion_tokens_details": {"reasoning_tokens": 20},
+            },
+            (9, 0, 24, 20),
+        ),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 8}, (9, 8, 0, 0)),
+        ({"prompt_tokens": None, "completion_tokens": -3}, (0, 0, 0, 0)),
+    ],
+)
+def test_usage_is_read_as_servers_mean_it(usage, expected):
+    found = chat.parse(answer(content="Hi") | {"usage": usage}).usage
+
+    counts = (
+        found.input_tokens,
+        found.cache_read_tokens,
+        found.output_tokens,
+        found.reasoning_tokens,
+    )
+    assert counts == expected
+    assert found.source == "provider"
+
+
+@pytest.mark.parametrize("body", [{}, {"usage": None}, {"usage": {}}, {"x_groq": 1}])
+def test_answer_without_usage_is_not_taken_for_free(body):
+    assert chat.parse(answer(content="Hi") | body).usage.source == "estimated"
+
+
+def test_groq_puts_usage_elsewhere():
+    fold, _ = fed(chunk(content="Hi"), chunk("stop") | {"x_groq": {"usage": USAGE}})
+
+    assert chat.parse(fold.raw).usage.input_tokens == 43
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (0.00012, Decimal("0.00012")),
+        (0, Decimal(0)),
+        (-1, None),
+        (float("nan"), None),
+        (True, None),
+        ("1", None),
+    ],
+)
+def test_cost_that_the_provider_reports_is_taken(cost, expected):
+    found = chat.parse(answer(content="Hi") | {"usage": {"cost": cost}})
+
+    assert found.cost_usd == expected
+    assert found.cost_source == ("none" if expected is None else "provider")
+
+
+def test_calls_are_told_apart_by_id_where_the_index_is_of_no_use():
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "weather", "arguments": "{}"}},
+        {"index": 0, "id": "b", "function": {"name": "time", "arguments": {"x": 1}}},
+        {"id": "c", "function": {"name": "time"}},
+        {"function": {"arguments": '{"y":'}},
+        {"function": {"arguments": " 2}"}},
+    ]
+
+    fold, chunks = fed(
+        *(chunk(tool_calls=[piece]) for piece in pieces), chunk("tool_calls")
+    )
+
+    found = chat.parse(fold.raw).tool_calls
+    assert [(call.id, call.arguments) for call in found] == [
+        ("a", {}),
+        ("b", {"x": 1}),
+        ("c", {"y": 2}),
+    ]
+    assert tuple(piece.tool_call for piece in chunks) == found
+
+
+def test_calls_of_a_server_that_gives_no_finish_reason_come_at_the_end():
+    call = {"index": 0, "function": {"name": "time", "arguments": ""}}
+
+    fold, chunks = fed(chunk(tool_calls=[call]), "[DONE]", "[DONE]")
+
+    assert chunks == [Chunk(tool_call=ToolCall("call_0", "time", {}, "{}"))]
+    assert fold.finished
+
+
+def test_pieces_of_reasoning_details_are_put_together():
+    fold, _ = fed(
+        chunk(reasoning_details=[{"type": "reasoning.text", "index": 0, "text": "H"}]),
+        chunk(
+            reasoning_details=[
+                {"type": "reasoning.text", "index": 0, "text": "m", "signature": "s"},
+                {"type": "reasoning.encrypted", "index": 1, "data": "x"},
+            ]
+        ),
+        chunk("stop"),
+    )
+
+    assert chat.parse(fold.raw).provider_state["reasoning_details"] == [
+        {"type": "reasoning.text", "index": 0, "text": "Hm", "signature": "s"},
+        {"type": "reasoning.encrypted", "index": 1, "data": "x"},
+    ]
+
+
+def test_other_choices_and_what_is_no_json_are_passed_over():
+    other = {"choices": [{"index": 1, "delta": {"content": "second"}}]}
+
+    fold, chunks = fed("", "{", "5", other, chunk(content="first"), {"moderation": {}})
+
+    assert chunks == [Chunk("first")]
+    assert chat.parse(fold.raw).text == "first"
+
+
+def test_server_that_does_not_stream_is_understood():
+    fold, chunks = fed(answer(content="Hi") | {"object": "chat.completion"})
+
+    assert chunks == [Chunk("Hi")]
+    assert fold.finished
+
+
+USAGE = {"prompt_tokens": 43, "completion_tokens": 10}
+
+
+def test_usage_that_comes_with_an_error_is_kept():
+    fold = chat.fold()
+    event = {"error": {"code": 502, "message": "No."}, "usage": USAGE}
+
+    with pytest.raises(ServerError) as caught:
+        list(fold.feed(Event(json.dumps(event))))
+
+    assert caught.value.status == 502
+    assert chat.parse(fold.raw).usage.input_tokens == 43
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": "Model is loading"}, "Model is loading"),
+        ({"message": "no Route matched"}, "no Route matched"),
+        ({"object": "error", "message": "too odd"}, "too odd"),
+        ({"detail": "Not here"}, "Not here"),
+        ([{"error": {"message": "listed"}}], "listed"),
+    ],
+)
+def test_error_of_any_shape_keeps_its_words(body, message):
+    found = chat.error(Reply(status=418, body=json.dumps(body).encode()))
+
+    assert type(found) is ProviderError
+    assert found.provider_message == message
+
+
+def test_request_that_never_fits_is_told_from_one_that_has_to_wait():
+    body = json.dumps({"error": {"message": "Request too large for gpt-4.1"}}).encode()
+
+    never = chat.error(Reply(status=429, body=body))
+    later = chat.error(Reply(status=429, body=body, headers={"retry-after": "2"}))
+
+    assert (never.is_retryable, later.is_retryable) == (False, True)
