@@ -1,0 +1,92 @@
+"""Messages: what versions of the API and generations of models refuse."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask_llm.emulator.dialect import Problem, RejectedError, dicts, mapping
+from flask_llm.emulator.schema import objects
+
+_SAMPLING = ("temperature", "top_p", "top_k")
+_LINE = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d)(?:-(\d)(?!\d))?")
+# Anthropic keeps 1 024 tokens as the least that thinking can be given.
+_LEAST_BUDGET = 1024
+
+
+def check_version_rules(version: str, body: dict[str, Any]) -> None:
+    """Refuse what ``anthropic-version: 2026-10-21`` does for every model."""
+    if version != "2026-10-21":
+        return
+    for name in _SAMPLING:
+        if body.get(name) is not None:
+            raise _refused(f"{name}: not supported with anthropic-version {version}")
+    for number, message in enumerate(dicts(body.get("messages"))):
+        for block in dicts(message.get("content")):
+            where = f"messages.{number}.content"
+            kind, role = block.get("type"), message.get("role")
+            if kind == "document" and role == "assistant":
+                raise _refused(f"{where}: document blocks are not allowed here")
+            if kind == "text" and role == "user" and block.get("citations"):
+                raise _refused(f"{where}: citations are not allowed on user text")
+
+
+def check_model_rules(model: str, body: dict[str, Any]) -> None:
+    """Refuse what the model's generation does, whatever the version."""
+    generation = _generation(model)
+    if generation >= (4, 7):
+        for name in _SAMPLING:
+            if body.get(name) is not None:
+                raise _refused(f"{name}: not supported by this model")
+    if generation >= (5, 0):
+        _check_no_prefill(body)
+    choice = mapping(body.get("tool_choice")).get("type")
+    if choice in ("any", "tool") and _refuses_force(model):
+        raise _refused(f"tool_choice: type '{choice}' is not supported by this model")
+    _check_thinking(body)
+    _check_schema(body)
+
+
+def _generation(model: str) -> tuple[int, int]:
+    match = _LINE.search(model)
+    return (int(match[2]), int(match[3] or 0)) if match else (0, 0)
+
+
+def _refuses_force(model: str) -> bool:
+    return bool(re.search(r"claude-((sonnet|opus)-5-5|(fable|mythos)-5)", model))
+
+
+def _check_no_prefill(body: dict[str, Any]) -> None:
+    if dicts(body.get("messages"))[-1].get("role") == "assistant":
+        raise _refused(
+            "This model does not support assistant message prefill. The conversation "
+            "must end with a user message."
+        )
+
+
+def _check_thinking(body: dict[str, Any]) -> None:
+    thinking = mapping(body.get("thinking"))
+    if thinking.get("type") != "enabled":
+        return
+    budget = thinking.get("budget_tokens")
+    if not isinstance(budget, int) or budget < _LEAST_BUDGET:
+        raise _refused(
+            "thinking.enabled.budget_tokens: Input should be greater than or equal "
+            f"to {_LEAST_BUDGET}"
+        )
+    if budget >= body["max_tokens"]:
+        raise _refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
+
+
+def _check_schema(body: dict[str, Any]) -> None:
+    wanted = mapping(mapping(body.get("output_config")).get("format"))
+    for _, node in objects(wanted.get("schema")):
+        if node.get("additionalProperties") is not False:
+            raise _refused(
+                "output_config.format.schema: For 'object' type, "
+                "'additionalProperties' must be explicitly set to false"
+            )
+
+
+def _refused(message: str) -> RejectedError:
+    return RejectedError(Problem(status=400, message=message))
