@@ -1,0 +1,158 @@
+"""Bodies and streams, read as they come and never past the deadline."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from urllib3.util import wait_for_read
+
+from flask_llm.errors import ProviderError, ResponseError
+from flask_llm.retry import Deadline
+from flask_llm.transport.connection import Line
+from flask_llm.transport.failures import named_errors, too_late
+from flask_llm.transport.session import strike
+from flask_llm.wire import Event, EventReader
+
+BLOCK_BYTES = 65_536
+
+LINGER_SECONDS = 2.0
+"""How long the end of a stream is waited for once its last event has come."""
+
+
+class Reader:
+    """Reads a body block by block, and never past the deadline."""
+
+    def __init__(
+        self, response: requests.Response, deadline: Deadline, max_bytes: int
+    ) -> None:
+        self._raw = response.raw
+        self._deadline = deadline
+        self._left = max_bytes
+        self._http: Any = getattr(self._raw, "_fp", None)
+        self._file: Any = getattr(self._http, "fp", None)
+        self._line: Any = getattr(self._file, "raw", None)
+
+    def read(self) -> bytes:
+        """Return the next bytes as soon as there are any, nothing at the end."""
+        if self._deadline.remaining() <= 0:
+            too_late()
+        with named_errors(began=True):
+            block: bytes = self._raw.read1(BLOCK_BYTES, decode_content=True) or b""
+        self._left -= len(block)
+        if self._left < 0:
+            raise ResponseError(
+                "The answer is larger than LLM_MAX_RESPONSE_BYTES allows.",
+                code="answer_too_large",
+            )
+        return block
+
+    def wait(self, seconds: float) -> bool:
+        """Tell whether bytes, or the end, came within some seconds."""
+        patience = self._deadline.within(seconds)
+        while self._connected and patience.remaining() > 0:
+            if self._arrived():
+                return True
+            wait_for_read(self._line.socket, patience.remaining())
+        return not self._connected or self._arrived() or self._deadline.remaining() <= 0
+
+    def shorten(self, seconds: float) -> None:
+        """Bring the deadline nearer."""
+        self._deadline = self._deadline.within(seconds)
+        if self._connected:
+            self._line.deadline = self._deadline
+
+    def _arrived(self) -> bool:
+        """Tell whether there is something to read, without waiting for it.
+
+        The file and TLS have buffers that ``select`` knows nothing of: a peek that
+        does not block fills the one from the other. The line end that closes a chunk
+        is stepped over, since it is no sign of a next one.
+        """
+        self._line.patient = False
+        try:
+            if self._http.chunk_left == 0 and self._file.peek(2).startswith(b"\r\n"):
+                self._file.read(2)
+                self._http.chunk_left = None
+            return bool(self._file.peek(1)) or self._line.ended
+        except ssl.SSLWantReadError:
+            return False
+        except OSError:
+            return True  # a broken line shows itself in read()
+        finally:
+            self._line.patient = True
+
+    @property
+    def _connected(self) -> bool:
+        """Whether the line is still ours: it returns to the pool after the end."""
+        return isinstance(self._line, Line) and not self._file.closed
+
+
+class EventStream:
+    """The events of one answer, as they come."""
+
+    def __init__(
+        self, response: requests.Response, deadline: Deadline, max_bytes: int
+    ) -> None:
+        self._response = response
+        self._reader = Reader(response, deadline, max_bytes)
+        self._events = EventReader()
+        self._waiting: list[Event] = []
+        self._ended = False
+        self._lingering = False
+        self.began = False
+        """Whether any event has come."""
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def prime(self) -> Event | None:
+        """Wait for the first event and keep it; None where there is none."""
+        while not self._waiting and not self._ended:
+            self._fill()
+        self.began = bool(self._waiting)
+        return self._waiting[0] if self._waiting else None
+
+    def linger(self) -> None:
+        """Say that the last event has come: the rest is only read to free the line."""
+        self._lingering = True
+        self._reader.shorten(LINGER_SECONDS)
+
+    def events(self, heartbeat: float | None = None) -> Iterator[Event | None]:
+        """Yield the events, and None after each ``heartbeat`` seconds of silence.
+
+        :raises ConnectionFailed: where the line broke.
+        :raises ReadTimeout: where the deadline passed.
+        """
+        while True:
+            while self._waiting:
+                yield self._waiting.pop(0)
+            if self._ended:
+                return
+            if heartbeat and not self._lingering and not self._reader.wait(heartbeat):
+                yield None
+                continue
+            self._fill()
+
+    def strike(self, error: ProviderError) -> None:
+        """Strike our key out of the words of a provider that echoes it."""
+        strike(error, self._response.request)
+
+    def close(self) -> None:
+        """Hang up; a connection that was read to its end has gone back to the pool."""
+        self._ended = True
+        self._response.close()
+
+    def _fill(self) -> None:
+        try:
+            block = self._reader.read()
+        except ProviderError:
+            if not self._lingering:
+                raise
+            self.close()
+            return
+        if block:
+            self._waiting += self._events.feed(block)
+        else:
+            self._ended = True
+            self._waiting += self._events.close()

@@ -1,0 +1,100 @@
+"""Connections of which every read and write is over by its call's deadline."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import threading
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from flask_llm.retry import Deadline, Retry
+
+
+class _Current(threading.local):
+    """What this thread is sending."""
+
+    retry: Retry | None = None
+
+
+current = _Current()
+
+
+class Line(io.RawIOBase):
+    """The bytes that come in, each read of them cut off by the deadline.
+
+    A timeout that is set once holds for each read by itself, and http.client and a
+    decoder read as often as they need to get one line or one block.
+    """
+
+    def __init__(self, raw: Any, connection: socket.socket, deadline: Deadline) -> None:
+        self._raw = raw
+        self.socket = connection
+        self.deadline = deadline
+        self.patient = True
+        """Whether a read waits; one that does not returns None for nothing yet."""
+        self.ended = False
+        """Whether the other side has closed the line."""
+
+    def readable(self) -> bool:
+        """Tell that this end is the reading one."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read once."""
+        seconds = self.deadline.remaining() if self.patient else 0.0
+        if self.patient and seconds <= 0:
+            raise TimeoutError
+        self.socket.settimeout(seconds)
+        count: int | None = self._raw.readinto(buffer)
+        self.ended = count == 0
+        return count
+
+    def close(self) -> None:
+        """Let go of the socket, which the connection may keep."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Reads its head within the deadline too."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        if current.retry is not None:
+            line = Line(self.fp.detach(), sock, current.retry.deadline)
+            self.fp = io.BufferedReader(line)
+
+
+class _Timed(HTTPConnection):
+    """Sends within the deadline; urllib3 grants it no longer than a connect."""
+
+    response_class = _Response
+
+    def send(self, data: Any) -> None:
+        """Connect if need be, and send."""
+        if self.sock is None and self.auto_open:
+            self.connect()
+        if self.sock is not None and current.retry is not None:
+            remaining = current.retry.deadline.remaining()
+            self.sock.settimeout(max(0.001, remaining))  # 0 would not wait at all
+        super().send(data)
+
+
+class _TimedTLS(_Timed, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Timed
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TimedTLS
+
+
+POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _TLSPool}
+"""What a pool manager makes pools of, by scheme."""

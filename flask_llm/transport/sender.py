@@ -1,0 +1,221 @@
+"""Sends calls until an answer comes or trying again would be wrong."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from urllib.request import getproxies
+
+import requests
+from requests.utils import should_bypass_proxies
+
+from flask_llm.errors import ProviderError, ResponseError
+from flask_llm.protocols import PROTOCOLS
+from flask_llm.providers import Provider
+from flask_llm.retry import Deadline, Retry
+from flask_llm.transport.body import EventStream, Reader
+from flask_llm.transport.failures import named_errors, too_late
+from flask_llm.transport.session import new_session, prepare, strike
+from flask_llm.wire import Call, Reply
+
+_ERROR_STATUS = 400
+
+
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in _transports:
+        transport._forget()  # noqa: SLF001 - this module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Transport:
+    """Sends calls and reads what comes back.
+
+    :param connect_timeout: seconds for one connect.
+    :param backoff: seconds before the second try.
+    :param max_response_bytes: where an answer is cut off as an error.
+    :param pool_size: connections kept per host.
+    :param environ: where proxies and the CA bundle are named.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 5.0,
+        backoff: float = 1.0,
+        max_response_bytes: int = 32 * 1024 * 1024,
+        pool_size: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._backoff = backoff
+        self._max_bytes = max_response_bytes
+        self._pool_size = pool_size
+        self._clock = clock
+        self._sleep = sleep
+        self._proxies = getproxies()
+        self._no_proxy = self._proxies.pop("no", None)
+        self._bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get(
+            "CURL_CA_BUNDLE"
+        )
+        self._lock = threading.Lock()
+        self._session: requests.Session | None = None
+        _transports.add(self)
+
+    @property
+    def session(self) -> requests.Session:
+        """The session of this process; a forked worker makes its own."""
+        if self._session is None:
+            with self._lock:
+                if self._session is None:
+                    self._session = new_session(self._pool_size)
+        return self._session
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        if self._session is not None:
+            self._session.close()
+
+    def _forget(self) -> None:
+        """Begin without a session, as a forked worker must: its sockets are shared."""
+        self._lock = threading.Lock()
+        self._session = None
+
+    def retry(self, retries: int, seconds: float) -> Retry:
+        """Begin a call: its deadline, and its supply of tries within it."""
+        return Retry(
+            retries,
+            deadline=Deadline(seconds, clock=self._clock),
+            backoff=self._backoff,
+            connect_timeout=self._connect_timeout,
+            sleep=self._sleep,
+        )
+
+    def send(self, call: Call, provider: Provider, retry: Retry) -> Reply:
+        """Send until an answer comes or trying again would be wrong.
+
+        :raises ProviderError: how the last try ended.
+        """
+        while True:
+            try:
+                response = self._open(call, provider, retry)
+                return self._whole(response, provider, retry.deadline)
+            except ProviderError as error:
+                retry.after(error)
+
+    def stream(self, call: Call, provider: Provider, retry: Retry) -> EventStream:
+        """Send until a stream has begun: its first event is there and is no error.
+
+        :raises ProviderError: how the last try ended.
+        """
+        while True:
+            try:
+                return self._begin(self._open(call, provider, retry), provider, retry)
+            except ProviderError as error:
+                retry.after(error)
+
+    def _open(self, call: Call, provider: Provider, retry: Retry) -> requests.Response:
+        """Send once and read no further than the headers."""
+        remaining = retry.deadline.remaining()
+        if remaining <= 0:
+            too_late()
+        with named_errors():
+            response = self.session.send(
+                prepare(call, provider),
+                retry=retry,
+                stream=True,
+                allow_redirects=False,
+                timeout=(min(self._connect_timeout, remaining), remaining),
+                proxies=self._proxies_for(provider),
+                verify=self._verify(provider),
+            )
+        if response.is_redirect:
+            response.close()
+            raise ResponseError(
+                f"{provider.host} answered with a redirect, which is never followed; "
+                f"check the base_url of {provider.name}.",
+                status=response.status_code,
+            )
+        return response
+
+    def _begin(
+        self, response: requests.Response, provider: Provider, retry: Retry
+    ) -> EventStream:
+        if response.status_code >= _ERROR_STATUS:
+            self._whole(response, provider, retry.deadline)
+        stream = EventStream(response, retry.deadline, self._max_bytes)
+        try:
+            error = _first_error(provider, stream, response)
+        except BaseException:
+            stream.close()
+            raise
+        if error:
+            stream.close()
+            raise error
+        return stream
+
+    def _whole(
+        self, response: requests.Response, provider: Provider, deadline: Deadline
+    ) -> Reply:
+        """Read an answer to its end, within the deadline and the size allowed.
+
+        :raises ProviderError: where it is an error.
+        """
+        body = bytearray()
+        reader = Reader(response, deadline, self._max_bytes)
+        try:
+            while block := reader.read():
+                body += block
+        finally:
+            response.close()
+        reply = Reply(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=bytes(body),
+        )
+        error = _error(provider, reply, response)
+        if error is None:
+            return reply
+        del reply, body, block  # they may quote the key, and tracebacks them
+        raise error
+
+    def _proxies_for(self, provider: Provider) -> dict[str, str]:
+        if provider.proxies or not self._proxies:
+            return dict(provider.proxies)
+        if should_bypass_proxies(provider.base_url, no_proxy=self._no_proxy):
+            return {}
+        return self._proxies
+
+    def _verify(self, provider: Provider) -> bool | str:
+        if provider.verify is True and self._bundle:
+            return self._bundle
+        return provider.verify
+
+
+def _first_error(
+    provider: Provider, stream: EventStream, response: requests.Response
+) -> ProviderError | None:
+    """Wait for a stream's first event and return the error that it may be."""
+    first = stream.prime()
+    if first is None:
+        return None
+    reply = Reply(status=200, headers=stream.headers, body=first.data.encode())
+    return _error(provider, reply, response)
+
+
+def _error(
+    provider: Provider, reply: Reply, response: requests.Response
+) -> ProviderError | None:
+    error = PROTOCOLS[provider.protocol].error(reply)
+    if error:
+        strike(error, response.request)
+    return error

@@ -1,0 +1,140 @@
+"""The session, and what is sent through it."""
+
+from __future__ import annotations
+
+import json
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+from flask_llm.errors import ConfigError, ProviderError
+from flask_llm.providers import Provider
+from flask_llm.retry import Retry
+from flask_llm.transport.connection import POOLS, current
+from flask_llm.wire import Call
+
+
+class Adapter(HTTPAdapter):
+    """Gives urllib3 each call's own Retry; requests keeps one per adapter."""
+
+    def __init__(self, pool_size: int) -> None:
+        super().__init__(
+            pool_connections=32, pool_maxsize=pool_size, max_retries=Retry(0)
+        )
+
+    @property
+    def max_retries(self) -> urllib3.Retry:
+        """The Retry of the call that this thread is sending."""
+        return current.retry or self._default
+
+    @max_retries.setter
+    def max_retries(self, value: urllib3.Retry) -> None:
+        self._default = value
+
+    def send(  # type: ignore[override]
+        self, request: requests.PreparedRequest, *, retry: Retry, **options: Any
+    ) -> requests.Response:
+        """Send one request under its own Retry."""
+        current.retry = retry
+        try:
+            return super().send(request, **options)
+        finally:
+            current.retry = None
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make pools of connections that know the deadline."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.PoolManager:
+        """Do the same for the way through a proxy."""
+        manager: urllib3.PoolManager = super().proxy_manager_for(proxy, **options)
+        if isinstance(manager, urllib3.ProxyManager):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+class _Session(requests.Session):
+    """Looks at no redirect: requests reads its whole body to see where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of none."""
+        del resp
+
+
+def new_session(pool_size: int) -> requests.Session:
+    """Make a session that takes nothing from the environment and keeps no cookie."""
+    session = _Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = Adapter(pool_size)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def prepare(call: Call, provider: Provider) -> requests.PreparedRequest:
+    """Make the request of a call, with the key for the provider's own host."""
+    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
+        {
+            "User-Agent": "flask-llm",
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if call.stream else "application/json",
+            # A compressed stream comes in batches.
+            "Accept-Encoding": "identity" if call.stream else "gzip, deflate",
+        }
+    )
+    headers.update(call.headers)
+    headers.update(provider.headers)
+    if provider.keys:
+        bearer = provider.auth == "bearer"
+        name = "Authorization" if bearer else provider.auth
+        headers[name] = f"Bearer {_key(provider)}" if bearer else _key(provider)
+    body = json.dumps(call.body, ensure_ascii=False, allow_nan=False)
+    return requests.Request(
+        "POST",
+        provider.base_url + call.path,
+        headers=headers,
+        data=body.encode(errors="replace"),
+    ).prepare()
+
+
+def _key(provider: Provider) -> str:
+    key = provider.keys.next() if provider.keys else ""
+    if isinstance(key, str) and key.isascii() and key.isprintable():
+        return key
+    del key  # or the traceback would hold it
+    raise ConfigError(
+        f"The key of {provider.name} holds characters that no header can carry; "
+        "was a line break copied with it?"
+    )
+
+
+_KEY_LENGTH_MIN = 8
+"""Shorter ones stand in for a key at servers that want none, and are plain words."""
+
+
+def strike(error: ProviderError, request: requests.PreparedRequest | None) -> None:
+    """Strike the key of a request out of the words of a provider that echoes it."""
+    headers = request.headers if request is not None else {}
+    for header in ("Authorization", "x-api-key", "x-goog-api-key", "api-key"):
+        key = str(headers.get(header, "")).removeprefix("Bearer ")
+        if len(key) >= _KEY_LENGTH_MIN:
+            for name in ("provider_message", "code", "type", "param", "message"):
+                words = getattr(error, name)
+                if words:
+                    setattr(error, name, _struck(words, key))
+            error.args = (error.message,)
+
+
+def _struck(words: str, key: str) -> str:
+    """Strike a key, and the beginning of one that was cut off at the end."""
+    words = words.replace(key, "***")
+    for length in range(len(key) - 1, _KEY_LENGTH_MIN - 1, -1):
+        if words.endswith(key[:length]):
+            return words[:-length] + "***"
+    return words
