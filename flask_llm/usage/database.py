@@ -1,0 +1,189 @@
+"""The way to the tables: one engine per process, and are they there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import column
+
+from flask_llm.errors import ConfigError, LLMError
+from flask_llm.usage.models import REVISION, VERSION_TABLE
+
+CURE = "run: flask llm db upgrade"
+
+PATIENCE_SECONDS = 5
+"""How long a database that does not answer may hold up a call, each time."""
+
+_PATIENT = {"psycopg", "psycopg2", "pymysql", "mysqldb"}
+"""Drivers that take ``connect_timeout``."""
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Turn a database's error into one of ours, where there is nothing else to do."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise LLMError(
+            f"The database failed ({type(error).__name__}); see LLM_DATABASE_URI.",
+            error,
+            code="database_failed",
+            http_status=503,
+        ) from error
+
+
+class Database:
+    """Short transactions of our own, on our own engine or on one that we are lent.
+
+    Nothing is opened before the first use, and a forked worker opens its own.
+
+    :param source: an SQLAlchemy URL, or a function that returns the host's engine.
+    :param auto_migrate: create and upgrade the tables at first use.
+    """
+
+    def __init__(
+        self, source: str | Callable[[], Engine], *, auto_migrate: bool = False
+    ) -> None:
+        self._make = source if callable(source) else _maker(source)
+        self._lent = callable(source)
+        self._auto_migrate = auto_migrate
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._pid = os.getpid()
+        self._ready = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this process."""
+        if self._engine is None or self._pid != os.getpid():
+            with self._lock:
+                self._open()
+        assert self._engine is not None  # noqa: S101 - _open has just made it
+        return self._engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction that is committed at the end.
+
+        :raises ConfigError: where the tables are missing or of another version.
+        :raises SQLAlchemyError: where the database cannot be reached.
+        """
+        if not self._ready:
+            self.prepare()
+        with self.engine.begin() as connection:
+            yield connection
+
+    def prepare(self) -> None:
+        """See that the tables are there, and make them if that is wanted.
+
+        Newer ones will do: a migration only adds, so that a release can be taken back.
+
+        :raises ConfigError: where they are not, and how to get them.
+        """
+        found = self.revision()
+        if (found is None or found < REVISION) and self._auto_migrate:
+            self.migrations().upgrade(self.engine)
+            found = self.revision()
+        if found is None or found < REVISION:
+            state = f"are at revision {found}" if found else "do not exist"
+            raise ConfigError(f"The llm_ tables {state}; {CURE}", code="not_migrated")
+        self._ready = True
+
+    def revision(self) -> str | None:
+        """Return the migration that the tables are at, None without tables."""
+        version = table(VERSION_TABLE, column("version_num"))
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table(VERSION_TABLE):
+                return None
+            return connection.scalar(select(version.c.version_num))
+
+    def migrations(self) -> ModuleType:
+        """Load Alembic, which costs more than the rest of the package together."""
+        return importlib.import_module("flask_llm.usage.migrate")
+
+    def close(self) -> None:
+        """Close our connections; a host's engine is its own business."""
+        if self._engine is not None and not self._lent:
+            self._engine.dispose()
+
+    def _open(self) -> None:
+        if self._engine is not None and self._pid != os.getpid():
+            if not self._lent:
+                self._engine.dispose(close=False)  # the sockets are the parent's
+            self._engine = None
+        if self._engine is None:
+            self._engine = self._make()
+            self._pid = os.getpid()
+
+
+def _maker(uri: str) -> Callable[[], Engine]:
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        raise ConfigError(
+            "LLM_DATABASE_URI is no SQLAlchemy URL; one looks like "
+            "postgresql+psycopg://user:password@host/database."
+        ) from None
+    try:
+        url.get_dialect().import_dbapi()
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"LLM_DATABASE_URI needs a driver that is not installed ({error}); write "
+            "postgresql+psycopg:// and pip install 'flask-llm[postgres]', "
+            "or mysql+pymysql:// and pip install 'flask-llm[mysql]'."
+        ) from error
+
+    def make() -> Engine:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        patience: dict[str, Any] = {}
+        if url.get_driver_name() in _PATIENT and "connect_timeout" not in url.query:
+            patience = {"connect_args": {"connect_timeout": PATIENCE_SECONDS}}
+        return create_engine(
+            url, pool_pre_ping=True, pool_timeout=PATIENCE_SECONDS, **patience
+        )
+
+    return make
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        # One connection holds the whole database: threads take turns with it.
+        return create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"check_same_thread": False},
+        )
+    folder = Path(str(url.database)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder of the SQLite file cannot be made ({error}); "
+            "set LLM_DATABASE_URI to a place that can be written."
+        ) from error
+    engine = create_engine(url, pool_pre_ping=True, connect_args={"timeout": 15})
+    event.listen(engine, "connect", _tune_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: Any, record: object) -> None:
+    """Let readers and one writer work side by side, and wait for the lock."""
+    del record
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

@@ -1,0 +1,133 @@
+"""The tables. Times are UTC, money is whole nano-USD, and no prompt is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from flask_llm.chat.prompt import LABEL_LENGTH
+
+REVISION = "0001"
+"""The newest migration: what ``flask llm db upgrade`` leads to."""
+
+VERSION_TABLE = "llm_alembic_version"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment, aware in Python, stored without a zone and to the microsecond."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """MySQL cuts the fraction off unless asked not to."""
+        if dialect.name in {"mysql", "mariadb"}:
+            names: Any = getattr(dialect, "ischema_names", {})
+            return dialect.type_descriptor(names["datetime"](fsp=6))
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        """Store UTC."""
+        del dialect
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        """Give UTC back."""
+        del dialect
+        return value.replace(tzinfo=UTC) if value else None
+
+
+MYSQL: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
+"""Every character fits, and the users ``ann`` and ``Ann`` are two, as elsewhere."""
+
+usage = Table(
+    "llm_usage",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("request_id", String(32), nullable=False, index=True),
+    Column("created_at", UTCDateTime, nullable=False, index=True),
+    Column("finished_at", UTCDateTime),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("operation", String(16), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("served_model", String(200)),
+    Column("service_tier", String(32)),
+    Column("streamed", Boolean, nullable=False),
+    Column("user_id", String(LABEL_LENGTH)),
+    Column("tenant", String(LABEL_LENGTH)),
+    Column("feature", String(LABEL_LENGTH)),
+    Column("tags", JSON),
+    Column("input_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("usage_source", String(16)),
+    Column("cost_nanos", BigInteger),
+    Column("saved_nanos", BigInteger),
+    Column("reserved_nanos", BigInteger),
+    Column("cost_source", String(16)),
+    Column("duration_ms", Integer),
+    Column("first_token_ms", Integer),
+    Column("attempts", Integer),
+    Column("finish_reason", String(32)),
+    Column("error_code", String(64)),
+    Column("error_status", Integer),
+    Column("provider_request_id", String(128)),
+    Index("ix_llm_usage_status_expires_at", "status", "expires_at"),
+    Index("ix_llm_usage_user_id_created_at", "user_id", "created_at"),
+    Index("ix_llm_usage_tenant_created_at", "tenant", "created_at"),
+    **MYSQL,
+)
+
+
+def include_name(name: str | None, type_: str, parent_names: object = None) -> bool:
+    """Tell our own migrations to look at our own tables only."""
+    del parent_names
+    return type_ != "table" or _ours(name)
+
+
+def exclude_name(name: str | None, type_: str, parent_names: object = None) -> bool:
+    """Tell a host's migrations to leave our tables alone.
+
+    Done by itself for Flask-Migrate. An ``env.py`` written by hand needs
+    ``context.configure(include_name=exclude_name, ...)``.
+    """
+    del parent_names
+    return type_ != "table" or not _ours(name)
+
+
+def _ours(name: str | None) -> bool:
+    return name == VERSION_TABLE or name in metadata.tables

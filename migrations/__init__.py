@@ -1,0 +1,1 @@
+"""The Alembic environment of flask_llm's own tables."""
