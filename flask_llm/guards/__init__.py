@@ -1,0 +1,6 @@
+"""What stands between a call and its provider."""
+
+from flask_llm.guards.cache import AnswerCache
+from flask_llm.guards.pacing import Pacing
+
+__all__ = ["AnswerCache", "Pacing"]

@@ -1,0 +1,278 @@
+"""Pacing: in order, so many at a time, so far apart, and never past the deadline."""
+
+import os
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+from sockets import wait_until
+
+import flask_llm
+from flask_llm.emulator import Answer, Fault
+from flask_llm.errors import DeadlineExceeded, LLMError
+from flask_llm.guards import Pacing
+from flask_llm.guards.pacing import GRACE_SECONDS
+from flask_llm.providers import Provider
+from flask_llm.retry import Deadline
+
+
+def provider(**options):
+    options = {"min_interval": 0.0, "max_concurrent": 1} | options
+    return Provider(name="p", base_url="http://127.0.0.1:1", **options)
+
+
+def soon():
+    return Deadline(5)
+
+
+def together(actions):
+    """Do several things at a time and wait for all of them."""
+    threads = [threading.Thread(target=action) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def queue_up(pacing, names, served):
+    """Start waiting callers one after the other; return their threads."""
+    threads = []
+    for name in names:
+
+        def wait(name=name):
+            with pacing.slot(provider(), soon()):
+                served.append(name)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        threads.append(thread)
+        line = pacing._line("p")
+        wait_until(lambda: len(line._waiting) == len(threads))  # noqa: B023
+    return threads
+
+
+def join(threads):
+    for thread in threads:
+        thread.join(5)
+
+
+def test_whoever_came_first_is_served_first():
+    pacing, served = Pacing(), []
+    release = pacing.acquire(provider(), soon())
+    threads = queue_up(pacing, "abcdefgh", served)
+
+    release()
+    join(threads)
+
+    assert served == list("abcdefgh")
+
+
+def test_a_caller_that_gave_up_holds_nobody_up():
+    pacing, served = Pacing(), []
+    release = pacing.acquire(provider(), soon())
+    failed = []
+
+    def give_up():
+        try:
+            pacing.acquire(provider(), Deadline(0.1))
+        except DeadlineExceeded as error:
+            failed.append(error)
+
+    first = threading.Thread(target=give_up)
+    first.start()
+    wait_until(lambda: len(pacing._line("p")._waiting) == 1)
+    second = threading.Thread(
+        target=lambda: pacing.acquire(provider(), soon()) and served.append("second")
+    )
+    second.start()
+    first.join()
+    release()
+    second.join(5)
+
+    assert (len(failed), served) == (1, ["second"])
+
+
+def test_no_slot_in_time_names_the_cure():
+    pacing = Pacing()
+    pacing.acquire(provider(), soon())
+    began = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded, match="LLM_MAX_CONCURRENT") as raised:
+        pacing.acquire(provider(), Deadline(0.1))
+
+    assert raised.value.retry_after is None
+    assert 0.09 < time.monotonic() - began < 1
+
+
+def test_an_interval_beyond_the_deadline_is_not_waited_for():
+    pacing = Pacing()
+    pacing.acquire(provider(max_concurrent=9, min_interval=30), soon())()
+    began = time.monotonic()
+
+    with pytest.raises(DeadlineExceeded) as raised:
+        pacing.acquire(provider(max_concurrent=9, min_interval=30), soon())
+
+    assert raised.value.retry_after == pytest.approx(30, abs=1)
+    assert time.monotonic() - began < 1
+
+
+def test_a_slot_given_back_twice_counts_once():
+    pacing = Pacing()
+    first = pacing.acquire(provider(max_concurrent=2), soon())
+    pacing.acquire(provider(max_concurrent=2), soon())
+
+    first()
+    first()
+    pacing.acquire(provider(max_concurrent=2), soon())
+
+    with pytest.raises(DeadlineExceeded):
+        pacing.acquire(provider(max_concurrent=2), Deadline(0.05))
+
+
+def test_a_slot_that_nobody_gave_back_expires():
+    now = [100.0]
+    pacing = Pacing(clock=lambda: now[0])
+    pacing.acquire(provider(), Deadline(5, clock=lambda: now[0]))
+
+    now[0] += 5 + GRACE_SECONDS - 1
+    with pytest.raises(DeadlineExceeded):
+        pacing.acquire(provider(), Deadline(0.01))
+    now[0] += 2
+    release = pacing.acquire(provider(), Deadline(0.01))
+
+    assert callable(release)
+
+
+def test_a_slot_is_given_back_when_its_holder_fails():
+    pacing = Pacing()
+
+    with pytest.raises(ZeroDivisionError):
+        fail_in(pacing)
+
+    pacing.acquire(provider(), Deadline(0.05))
+
+
+def fail_in(pacing):
+    with pacing.slot(provider(), soon()):
+        _ = 1 / 0
+
+
+def test_providers_do_not_wait_for_one_another():
+    pacing = Pacing()
+    other = Provider(name="other", base_url="http://127.0.0.1:1", max_concurrent=1)
+    pacing.acquire(provider(), soon())
+
+    assert pacing.acquire(other, Deadline(0.05))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_worker_begins_with_empty_lines():
+    pacing = Pacing()
+    pacing.acquire(provider(), soon())
+
+    worker = os.fork()
+    if worker == 0:
+        try:
+            pacing.acquire(provider(), Deadline(0.2))
+        except BaseException:  # noqa: BLE001 - nothing of pytest's runs in the child
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(worker, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+# --- As the provider sees it -----------------------------------------------------
+
+
+def asking(app, verb="complete", **options):
+    def ask():
+        with app.app_context():
+            answer = getattr(flask_llm, verb)("Hi", **options)
+            if verb == "stream":
+                list(answer)
+
+    return ask
+
+
+@pytest.mark.parametrize("verb", ["complete", "stream"])
+@pytest.mark.parametrize("most", [1, 3])
+def test_never_more_at_a_time_than_allowed(make_app, emulator, verb, most):
+    app = make_app(LLM_MAX_CONCURRENT=most)
+    emulator.script(*[Fault(delay_seconds=0.05)] * 9)
+
+    together([asking(app, verb)] * 9)
+
+    assert len(emulator.requests) == 9
+    assert emulator.max_in_flight == most
+
+
+def test_a_providers_own_row_wins(make_app, emulator, provider_rows):
+    rows = provider_rows | {"openai": provider_rows["openai"] | {"max_concurrent": 2}}
+    app = make_app(LLM_MAX_CONCURRENT=1, LLM_PROVIDERS=rows)
+    emulator.script(*[Fault(delay_seconds=0.05)] * 6)
+
+    together([asking(app)] * 6)
+
+    assert emulator.max_in_flight == 2
+
+
+@pytest.mark.parametrize("verb", ["complete", "stream"])
+def test_requests_arrive_so_far_apart(make_app, emulator, verb):
+    app = make_app(LLM_MIN_INTERVAL=0.1)
+
+    together([asking(app, verb)] * 5)
+
+    times = sorted(arrival.time for arrival in emulator.requests)
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(gaps) == 4
+    assert times[-1] - times[0] >= 0.3
+    assert min(gaps) > 0.05
+
+
+ENDINGS = {
+    "answered": Answer(text="Fine."),
+    "refused": Fault(status=400),
+    "tried-again": Fault(status=503),
+    "reset": Fault(reset_after=0),
+    "hung": Fault(hang=True),
+    "garbage": Fault(garbage=True),
+    "cut": Fault(cut_after=2),
+}
+
+
+@pytest.mark.parametrize("verb", ["complete", "stream"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_ending_gives_the_slot_back(make_app, emulator, verb, ending):
+    app = make_app(LLM_MAX_CONCURRENT=1)
+    emulator.script(ENDINGS[ending])
+
+    with app.app_context():
+        attempt(verb)
+        answer = flask_llm.complete("Next", timeout=2)
+
+    assert answer.finish_reason == "stop"
+
+
+def attempt(verb):
+    try:
+        answer = getattr(flask_llm, verb)("Hi", timeout=0.3)
+        if verb == "stream":
+            list(answer)
+    except LLMError:
+        pass
+
+
+def test_a_stream_holds_its_slot_until_it_is_over(make_app, emulator):
+    app = make_app(LLM_MAX_CONCURRENT=1)
+
+    with app.app_context():
+        stream = flask_llm.stream("Hi")
+        with pytest.raises(DeadlineExceeded):
+            flask_llm.complete("Next", timeout=0.1)
+        stream.close()
+        answer = flask_llm.complete("Next", timeout=2)
+
+    assert answer.finish_reason == "stop"
