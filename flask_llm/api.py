@@ -1,0 +1,229 @@
+"""The verbs: what a caller gave and what settings say become one Prompt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from flask import Flask, current_app, has_request_context, request
+
+from flask_llm.chat import (
+    Completion,
+    Message,
+    Prompt,
+    Tool,
+    read_messages,
+    read_tools,
+)
+from flask_llm.client import Result, Stream
+from flask_llm.client import complete_many as run_many
+from flask_llm.errors import InvalidRequestError, LLMError, nearest
+from flask_llm.settings import Settings
+from flask_llm.state import State, current_state
+
+PromptLike = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
+"""A text, a message, or the messages of a conversation."""
+
+
+class Options(TypedDict, total=False):
+    """What every verb takes beside the prompt; all of it may be left out."""
+
+    model: str | None
+    system: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    tools: Sequence[Tool | Mapping[str, Any]] | None
+    tool_choice: str | None
+    parallel_tool_calls: bool | None
+    reasoning: str | None
+    service_tier: str | None
+    cache: bool | int | None
+    timeout: float | None
+    retries: int | None
+    user: str | None
+    tenant: str | None
+    feature: str | None
+    tags: Mapping[str, str] | None
+    extra: Mapping[str, Any] | None
+
+
+def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
+    """Ask a model and wait for its answer.
+
+    :param prompt: a text, a :class:`Message`, or a conversation as a list of messages
+        or of ``{"role", "content"}`` dicts.
+    :param model: ``provider/model``; ``LLM_MODEL`` by default.
+    :param system: instructions that stand above the conversation.
+    :param max_tokens: tokens of the answer, reasoning included.
+    :param temperature: 0 to 2.
+    :param top_p: 0 to 1.
+    :param stop: one text or several that end the answer.
+    :param tools: functions that the model may ask for; ``tool_choice`` is ``auto``,
+        ``none``, ``required`` or a tool's name.
+    :param reasoning: effort: ``none minimal low medium high xhigh max``.
+    :param cache: True, or seconds, to be given an earlier answer to the same question.
+    :param timeout: seconds for the whole call, retries included.
+    :param retries: tries beside the first one.
+    :param user, tenant, feature, tags: whom and what the cost is written down to; by
+        default the loaders on :class:`LLM` and the endpoint of the request.
+    :param extra: merged into the provider's JSON body as it is.
+    :raises ConfigError: where a key, a table or a setting is missing.
+    :raises LimitError: where a limit of ours stops the call.
+    :raises ProviderError: where the provider refuses, fails or cannot be reached.
+    """
+    state = current_state()
+    return state.client.complete(_prompt(state, prompt, options))
+
+
+def stream(prompt: PromptLike, **options: Unpack[Options]) -> Stream:
+    """Ask a model and return once it has begun to answer.
+
+    Takes and raises what :func:`complete` does; a refusal is raised here, and what
+    goes wrong later by the iteration.
+
+    :return: a context manager and iterator of :class:`Chunk`.
+    """
+    return open_stream(prompt, options)
+
+
+def complete_many(
+    prompts: Iterable[PromptLike],
+    *,
+    max_workers: int | None = None,
+    on_result: Callable[[int, Result], object] | None = None,
+    **options: Unpack[Options],
+) -> list[Result]:
+    """Ask several prompts side by side.
+
+    A prompt that fails does not stop the others: its :class:`LLMError` stands in its
+    place. ``timeout`` counts for each prompt, from when its turn comes.
+
+    :param max_workers: threads; never more than the provider's ``max_concurrent``.
+    :param on_result: called with the index and result of each prompt as it comes.
+    :return: a :class:`Completion` or an :class:`LLMError` for each prompt, in order.
+    :raises InvalidRequestError: where an option is unknown.
+    """
+    state = current_state()
+    _known(options)
+    read = [_prompt_or_error(state, prompt, options) for prompt in prompts]
+    slots = max(
+        (
+            state.client.providers[prompt.provider].max_concurrent
+            for prompt in read
+            if isinstance(prompt, Prompt)
+        ),
+        default=1,
+    )
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way to hand an app to a thread
+    return run_many(
+        state.client,
+        read,
+        workers=min(max_workers or slots, slots, max(1, len(read))),
+        context=app.app_context,
+        on_result=on_result,
+    )
+
+
+def open_stream(
+    prompt: PromptLike, options: Options, *, heartbeat: float | None = None
+) -> Stream:
+    """Open a stream that may tell of silence; see :meth:`Stream.piece`."""
+    state = current_state()
+    return state.client.stream(_prompt(state, prompt, options), heartbeat=heartbeat)
+
+
+def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
+    given = _known(options)
+    settings = state.settings
+    provider, model = state.client.providers.resolve(given.pop("model", settings.model))
+    provider.check_ready()
+    defaults: dict[str, Any] = {
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+    }
+    filled = {name: value for name, value in defaults.items() if name not in given}
+    return Prompt(
+        provider=provider.name,
+        model=model,
+        messages=read_messages(prompt),
+        defaulted=frozenset(filled),
+        stop=_stops(given.pop("stop", ())),
+        tools=read_tools(_several("tools", given.pop("tools", ()))),
+        cache=_cache_seconds(given.pop("cache", False), settings),
+        timeout=given.pop("timeout", provider.timeout or settings.timeout),
+        retries=given.pop("retries", settings.max_retries),
+        user=_label(given.pop("user", None), state.hooks.user or _logged_in),
+        tenant=_label(given.pop("tenant", None), state.hooks.tenant),
+        feature=_label(given.pop("feature", None), _endpoint),
+        **filled,
+        **given,
+    )
+
+
+def _prompt_or_error(
+    state: State, prompt: PromptLike, options: Options
+) -> Prompt | LLMError:
+    try:
+        return _prompt(state, prompt, options)
+    except LLMError as error:
+        return error
+
+
+def _known(options: Options) -> dict[str, Any]:
+    """Return the options that were given; None means the default."""
+    for name in options:
+        if name not in Options.__annotations__:
+            raise InvalidRequestError(
+                f"Unknown option {name!r}.{nearest(name, Options.__annotations__)}",
+                code="unknown_option",
+                param=name,
+            )
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _several(name: str, value: object) -> Sequence[Any]:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return value
+    raise InvalidRequestError(
+        f"{name} is a list, not {type(value).__name__}.",
+        code="invalid_option",
+        param=name,
+    )
+
+
+def _stops(value: object) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(_several("stop", value))
+
+
+def _cache_seconds(value: object, settings: Settings) -> int:
+    if isinstance(value, bool):
+        return settings.cache_ttl if value else 0
+    if isinstance(value, int):
+        return value
+    raise InvalidRequestError(
+        f"cache is True, False or whole seconds, not {value!r}.", param="cache"
+    )
+
+
+def _label(given: str | None, load: Callable[[], object] | None) -> str | None:
+    if given is not None or load is None or not has_request_context():
+        return given
+    loaded = load()
+    return None if loaded is None else str(loaded)
+
+
+def _endpoint() -> str | None:
+    return request.endpoint
+
+
+def _logged_in() -> object:
+    """Ask Flask-Login who it is, where the app uses it."""
+    module = sys.modules.get("flask_login")
+    if module is None or not hasattr(current_app, "login_manager"):
+        return None
+    user = module.current_user
+    return user.get_id() if user.is_authenticated else None

@@ -1,0 +1,57 @@
+"""``flask llm db``: create, upgrade and take down the tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from flask_llm.cli.group import Group, llm_cli
+from flask_llm.state import current_state
+from flask_llm.usage.database import named_errors
+
+
+class _DatabaseGroup(Group):
+    """Says in one line that the database is not there."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with named_errors():
+            return super().invoke(ctx)
+
+
+db_cli = _DatabaseGroup("db", help="The tables of flask_llm, beside the app's own.")
+llm_cli.add_command(db_cli)
+
+
+@db_cli.command()
+@click.argument("revision", default="head")
+def upgrade(revision: str) -> None:
+    """Create the tables, or bring them up to REVISION."""
+    database = current_state().database
+    database.migrations().upgrade(database.engine, revision)
+    click.echo(f"The llm_ tables are at revision {database.revision()}.")
+
+
+@db_cli.command()
+@click.argument("revision")
+@click.confirmation_option(prompt="This drops tables and what is in them. Go on?")
+def downgrade(revision: str) -> None:
+    """Take the tables down to REVISION; "base" drops them."""
+    database = current_state().database
+    database.migrations().downgrade(database.engine, revision)
+    click.echo(f"The llm_ tables are at revision {database.revision() or 'base'}.")
+
+
+@db_cli.command()
+def current() -> None:
+    """Show the revision that the tables are at."""
+    click.echo(current_state().database.revision() or "base (no tables)")
+
+
+@db_cli.command()
+@click.argument("revision", default="head")
+def sql(revision: str) -> None:
+    """Print the statements of an upgrade from nothing, to be run by hand."""
+    database = current_state().database
+    click.echo(database.migrations().sql(database.engine, revision))

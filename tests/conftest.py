@@ -1,0 +1,216 @@
+"""Fixtures for all tests: an app, a provider across a real socket, the rows written."""
+
+import contextlib
+import functools
+import os
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import OperationalError
+
+from flask_llm import llm_bp
+from flask_llm.emulator import Emulator, serve
+from flask_llm.usage.models import usage
+
+KEY = "sk-test-0123456789abcdef"
+
+MODELS = {
+    "openai": "openai/gpt-4o-mini",
+    "anthropic": "anthropic/claude-haiku-4-5",
+    "google": "google/gemini-2.5-flash",
+}
+"""One model for each wire format."""
+
+SERVICES = {
+    "postgres": (
+        "LLM_TEST_POSTGRES",
+        "postgresql+psycopg://postgres@127.0.0.1:5432/test",
+    ),
+    "mysql": ("LLM_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test"),
+    "redis": ("LLM_TEST_REDIS", "redis://127.0.0.1:6379/15"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_from_outside(monkeypatch):
+    """Keep the developer's own keys and proxies out of the tests."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_BASE_URL", "_ENDPOINT")) or name.startswith(
+            "LLM_DATABASE"
+        ):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _emulator_server():
+    emulator = Emulator()
+    app = Flask("emulator")
+    app.register_blueprint(emulator.blueprint, url_prefix="/emulator")
+    with serve(app) as url:
+        yield emulator, f"{url}/emulator"
+
+
+@pytest.fixture
+def emulator(_emulator_server):
+    """The emulated providers: script answers and faults, look at requests."""
+    emulator, _ = _emulator_server
+    emulator.reset()
+    yield emulator
+    emulator.reset()
+
+
+@pytest.fixture
+def provider_rows(_emulator_server, emulator):
+    """LLM_PROVIDERS that lead to the emulator."""
+    _, url = _emulator_server
+    return {
+        "openai": {"api_key": KEY, "base_url": f"{url}/v1"},
+        "anthropic": {"api_key": KEY, "base_url": url},
+        "google": {"api_key": KEY, "base_url": url},
+    }
+
+
+@pytest.fixture
+def models():
+    """One model for each wire format."""
+    return MODELS
+
+
+@pytest.fixture
+def make_app(tmp_path, provider_rows):
+    """Make an app that is set up, with settings of the test's own."""
+    made = []
+
+    def make(name="app", *, register=True, **config):
+        app = Flask(name, instance_path=str(tmp_path / f"{name}{len(made)}"))
+        app.config.update(
+            {
+                "TESTING": True,
+                "SECRET_KEY": "test",
+                "LLM_PROVIDERS": provider_rows,
+                "LLM_MIN_INTERVAL": 0,
+                "LLM_BACKOFF": 0.01,
+                "LLM_REPORTS_TOKEN": "letmein",
+            }
+            | config
+        )
+        if register:
+            app.register_blueprint(llm_bp)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        state = app.extensions.get("llm")
+        if state is not None:
+            state.close()
+
+
+@pytest.fixture
+def app(make_app):
+    """An app that is set up, within its context."""
+    app = make_app()
+    app.extensions["llm"].database.prepare()  # not on the time of a test's first call
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def rows(app):
+    """Read the ledger's rows, oldest first."""
+    return lambda: read_rows(app)
+
+
+def read_rows(app):
+    """Read the ledger's rows of an app, oldest first."""
+    with app.extensions["llm"].database.begin() as connection:
+        return connection.execute(select(usage).order_by(usage.c.id)).all()
+
+
+def service(name):
+    """Return the address of a service, or skip with the reason where it is absent.
+
+    Under CI an absent service is a failure.
+    """
+    variable, default = SERVICES[name]
+    url = os.environ.get(variable, default)
+    problem = _unreachable(url)
+    if problem and os.environ.get("CI"):
+        pytest.fail(f"{name} at {variable}={url}: {problem}")
+    if problem:
+        pytest.skip(f"{name} is not reachable at {variable}={url}: {problem}")
+    return url
+
+
+def _unreachable(url):
+    if url.startswith("redis"):
+        redis = pytest.importorskip("redis")
+        try:
+            with redis.Redis.from_url(url, socket_timeout=2) as client:
+                client.ping()
+        except redis.RedisError as error:
+            return str(error)
+        return None
+    try:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except (OperationalError, ModuleNotFoundError) as error:
+        return str(error)
+    engine.dispose()
+    return None
+
+
+@pytest.fixture(scope="session")
+def _own_database():
+    """Make a database for this test process alone, of any kind, dropped at the end."""
+    with contextlib.ExitStack() as made:
+        yield functools.cache(lambda name: made.enter_context(_database(service(name))))
+
+
+@contextlib.contextmanager
+def _database(url):
+    name = f"llm_test_{os.getpid()}"
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    force = " WITH (FORCE)" if server.dialect.name == "postgresql" else ""
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name}{force}"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name}{force}"))
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
+def database_uri(request, tmp_path, _own_database):
+    """The address of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.sqlite'}"
+    url = _own_database(request.param)
+    _empty(url)
+    return url
+
+
+def _empty(url):
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    name = engine.url.database
+    drop, create = f"DROP DATABASE {name}", f"CREATE DATABASE {name}"
+    if engine.dialect.name == "postgresql":
+        drop, create = "DROP SCHEMA public CASCADE", "CREATE SCHEMA public"
+    with engine.connect() as connection:
+        connection.execute(text(drop))
+        connection.execute(text(create))
+    engine.dispose()
+
+
+@pytest.fixture
+def redis_url():
+    """The address of a Redis database that is emptied before and after."""
+    redis = pytest.importorskip("redis")
+    url = service("redis")
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()

@@ -1,0 +1,227 @@
+"""Real exchanges, replayed over a socket through the public verbs.
+
+The recordings are not part of the repository: they lie beside it, or where
+``LLM_TEST_RECORDINGS`` says. What is expected is what the providers' own SDKs made of
+the same bytes; where that is not what a user wants, the difference is listed below
+with its reason.
+"""
+
+import json
+import os
+import threading
+from contextlib import suppress
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import flask_llm
+from flask_llm import LLMError, llm_bp
+from flask_llm.providers import BUILT_IN
+
+APIS = {
+    "openai.chat_completions": "chat_completions",
+    "openai_compatible.chat_completions": "chat_completions",
+    "anthropic.messages": "anthropic_messages",
+    "google.generate_content": "generate_content",
+    "google.stream_generate_content": "generate_content",
+}
+
+DEFAULT = Path(__file__).parents[2] / "shared" / "recordings" / "dev.jsonl"
+FILE = Path(os.environ.get("LLM_TEST_RECORDINGS", DEFAULT))
+
+
+def _load():
+    if not FILE.is_file():
+        return []
+    lines = (json.loads(line) for line in FILE.read_text("utf-8").splitlines())
+    return [line for line in lines if line["api"] in APIS]
+
+
+RECORDINGS = _load()
+
+pytestmark = pytest.mark.skipif(
+    not RECORDINGS, reason=f"no recordings at {FILE}; set LLM_TEST_RECORDINGS"
+)
+
+
+class _Player(BaseHTTPRequestHandler):
+    """Answers each path with the recording of that number."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = RECORDINGS[int(self.path.split("/")[1])]["response"]
+        body = answer["body"].encode()
+        self.send_response(answer["status"])
+        for name, value in answer["headers"].items():
+            if name not in {"content-length", "content-encoding", "transfer-encoding"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        """Keep the test's output to the test."""
+
+
+@pytest.fixture(scope="module")
+def player():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Player)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def replay(player, tmp_path_factory):
+    """Ask an app of the recording's own for the answer, or the error, it makes."""
+    folder = tmp_path_factory.mktemp("recordings")
+
+    def ask(number):
+        line = RECORDINGS[number]
+        name = line["provider"]
+        app = Flask("replay", instance_path=str(folder))
+        row = {"api_key": "sk-replayed", "base_url": f"{player}/{number}"}
+        if name not in {provider.name for provider in BUILT_IN}:
+            row["protocol"] = APIS[line["api"]]
+        app.config.update(
+            LLM_PROVIDERS={name: row}, LLM_MAX_RETRIES=0, LLM_MIN_INTERVAL=0
+        )
+        app.register_blueprint(llm_bp)
+        with app.app_context():
+            try:
+                return _ask(line, f"{name}/{_model(line)}")
+            except LLMError as error:
+                return error
+            finally:
+                app.extensions["llm"].close()
+
+    return ask
+
+
+def _ask(line, model):
+    if not line["stream"]:
+        return flask_llm.complete("Hi", model=model)
+    with flask_llm.stream("Hi", model=model) as stream:
+        for _chunk in stream:
+            pass
+    return stream.completion
+
+
+def _model(line):
+    if line["api"].startswith("google"):
+        return line["request"]["path"].partition("/models/")[2].partition(":")[0]
+    return line["request"]["body"]["model"]
+
+
+def _short(number):
+    line = RECORDINGS[number]
+    return f"{number}-{line['api']}-{line['id'].rpartition('/')[2]}"
+
+
+NUMBERS = range(len(RECORDINGS))
+ANSWERED = [n for n in NUMBERS if not RECORDINGS[n]["expected"]["error"]]
+FAILED = [n for n in NUMBERS if RECORDINGS[n]["expected"]["error"]]
+
+
+@pytest.mark.parametrize("number", ANSWERED, ids=_short)
+def test_answer_is_what_the_official_sdk_made_of_it(replay, number):
+    expected = RECORDINGS[number]["expected"]
+
+    answer = replay(number)
+
+    assert not isinstance(answer, LLMError), answer
+    assert answer.text == (expected["text"] or "")
+    assert (answer.reasoning or "") == (expected["reasoning_text"] or "")
+    assert answer.raw_finish_reason == _expected_finish(expected)
+    assert _calls(answer) == _expected_calls(expected)
+    assert _usage(answer) == _expected_usage(expected)
+    assert answer.served_model == expected.get("model")
+    assert answer.response_id == (expected.get("response_id") or None)
+    if "provider_reported_cost_usd" in expected:
+        reported = Decimal(expected["provider_reported_cost_usd"])
+        assert (answer.cost_source, answer.cost_usd) == ("provider", reported)
+
+
+@pytest.mark.parametrize("number", FAILED, ids=_short)
+def test_error_is_what_the_official_sdk_made_of_it(replay, number):
+    expected = RECORDINGS[number]["expected"]["error"]
+
+    error = replay(number)
+
+    assert isinstance(error, LLMError)
+    assert (error.status or 200, error.type, error.code) == _expected_words(expected)
+    assert (error.provider_message or "") == (expected["message"] or "")
+    if usage := expected.get("usage_in_error_event"):
+        assert error.usage.input_tokens == usage["prompt_tokens"]
+        assert error.usage.output_tokens == usage["completion_tokens"]
+
+
+def _expected_finish(expected):
+    """A blocked prompt has no finish reason at Google; the block reason stands in.
+
+    The SDK leaves it in ``prompt_feedback``, where nobody looks for the end of an
+    answer.
+    """
+    blocked = expected.get("prompt_feedback") or {}
+    reason = blocked.get("block_reason") or blocked.get("blockReason")
+    return expected["finish_reason_raw"] or reason
+
+
+def _expected_words(expected):
+    """Return status, type and code; the last is never empty here.
+
+    A number as code is a status (Google repeats its own, OpenRouter sends another one
+    inside a 200), and an answer that cannot be read has a code of ours.
+    """
+    status, code = expected["status"], expected["code"]
+    if isinstance(code, int):
+        status, code = code, None
+    if expected.get("unparseable"):
+        code = "unreadable_answer"
+    return status, expected["type"], code or expected["type"]
+
+
+def _calls(answer):
+    return [(call.id, call.name, call.arguments) for call in answer.tool_calls]
+
+
+def _expected_calls(expected):
+    return [
+        (call["id"] or f"call_{position}", call["name"], call["arguments"] or {})
+        for position, call in enumerate(expected["tool_calls"])
+    ]
+
+
+def _usage(answer):
+    usage = answer.usage
+    if usage.source == "estimated":
+        return None
+    return (
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+    )
+
+
+def _expected_usage(expected):
+    usage = expected["usage"]
+    if not usage:
+        return None
+    return (
+        usage["input_tokens_total"],
+        usage["cached_input_tokens"],
+        usage["cache_write_tokens"],
+        usage["output_tokens_total"],
+        usage["reasoning_tokens"] or 0,
+    )
