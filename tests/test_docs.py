@@ -1,0 +1,61 @@
+"""What the documentation says is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_llm.providers import BUILT_IN
+from flask_llm.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_configuration_lists_every_setting_with_its_default_and_meaning():
+    expected = [
+        f"| `{key}` | `{value!r}` | {doc} |" for key, value, doc in _described()
+    ]
+
+    listed = re.findall(r"^\| `LLM_.*\|$", CONFIGURATION, re.MULTILINE)
+
+    assert listed == expected
+
+
+def _described():
+    return Settings.describe()
+
+
+@pytest.mark.parametrize("provider", BUILT_IN, ids=lambda provider: provider.name)
+def test_configuration_lists_every_provider_with_its_variables(provider):
+    section = CONFIGURATION.partition("## Keys and addresses")[2]
+    (line,) = [
+        line for line in section.splitlines() if f"`{provider.name}`" in line[:30]
+    ]
+
+    assert all(f"`{name}`" in line for name in provider.key_names + provider.url_names)
+
+
+def test_readme_app_answers(emulator, provider_rows, tmp_path, monkeypatch):
+    code = README.partition("```python\n")[2].partition("```")[0]
+    row = provider_rows["openai"]
+    monkeypatch.setenv("OPENAI_API_KEY", row["api_key"])
+    monkeypatch.setenv("OPENAI_BASE_URL", row["base_url"])
+    monkeypatch.setattr(Flask, "auto_find_instance_path", lambda _app: str(tmp_path))
+    names = {"__name__": "readme"}
+
+    exec(code, names)
+    response = names["app"].test_client().post("/summarise", json={"text": "Flask."})
+    names["app"].extensions["llm"].close()
+
+    assert response.status_code == 200, response.text
+    assert "Flask." in response.json["summary"]
+    assert response.json["cost_usd"].startswith("0.0000")
+
+
+def test_readme_is_ten_lines_of_app():
+    code = README.partition("```python\n")[2].partition("```")[0]
+
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
