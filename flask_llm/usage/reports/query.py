@@ -72,20 +72,7 @@ def read_query(
     :raises BadQuery: naming the parameter and the cure.
     """
     now = now or datetime.now(UTC)
-    single: dict[str, str] = {}
-    filters: dict[str, list[str]] = {}
-    for name, value in parameters:
-        if "\0" in value:
-            raise BadQuery(name, "a NUL is in nobody's name.")
-        if name in GROUPS or name in TIMES:
-            filters.setdefault(name, []).append(value)
-        elif name not in _PARAMETERS:
-            known = [*_PARAMETERS, *GROUPS, *TIMES]
-            raise BadQuery(name, f"no such parameter.{nearest(name, known)}")
-        elif name in single:
-            raise BadQuery(name, "given twice.")
-        else:
-            single[name] = value
+    single, filters = _sorted_out(parameters)
     zone = _zone(single.get("tz", "UTC"))
     since = _moment("since", single.get("since", "30d"), zone, now)
     until = _moment("until", single.get("until", "now"), zone, now)
@@ -105,6 +92,27 @@ def read_query(
         sort=_one_of("sort", single.get("sort", "cost_usd"), SORTS),
         limit=_limit(single.get("limit", "100")),
     )
+
+
+def _sorted_out(
+    parameters: Iterable[tuple[str, str]],
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Tell the parameters that come once from the filters, which may come again."""
+    single: dict[str, str] = {}
+    filters: dict[str, list[str]] = {}
+    for name, value in parameters:
+        if "\0" in value:
+            raise BadQuery(name, "a NUL is in nobody's name.")
+        if name in GROUPS or name in TIMES:
+            filters.setdefault(name, []).append(value)
+        elif name not in _PARAMETERS:
+            known = [*_PARAMETERS, *GROUPS, *TIMES]
+            raise BadQuery(name, f"no such parameter.{nearest(name, known)}")
+        elif name in single:
+            raise BadQuery(name, "given twice.")
+        else:
+            single[name] = value
+    return single, filters
 
 
 _PARAMETERS = ("since", "until", "tz", "group_by", "sort", "limit")
