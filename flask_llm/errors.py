@@ -5,6 +5,9 @@
     LLMError
     ├── ConfigError               wrong or missing set-up: fix it
     ├── LimitError                ours; no provider was called
+    │   ├── QuotaExceeded         too many calls; ``retry_after`` says how long
+    │   ├── BudgetExceeded        too much money; says limit, spent and ``resets_at``
+    │   ├── UnknownPriceError     a budget is in force and the model has no price
     │   └── DeadlineExceeded      no slot or no time left
     └── ProviderError             theirs
         ├── AuthenticationError
@@ -22,7 +25,8 @@
         ├── ConnectionFailed
         ├── ReadTimeout
         ├── StreamInterrupted     carries what had arrived
-        └── ResponseError         the answer could not be read
+        ├── ResponseError         the answer could not be read
+        └── SchemaError           the answer does not fit the schema; carries it
 
 Facts travel as attributes, so nobody has to parse a message. No message holds a
 key, a header, a prompt or the provider's own words; those words, cut short and
@@ -33,6 +37,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -95,6 +100,36 @@ class LimitError(LLMError):
     http_status = 429
 
 
+class QuotaExceeded(LimitError):
+    """A quota of calls is used up for now; ``retry_after`` says how long."""
+
+    title = "Too many calls"
+    code = "quota_exceeded"
+    is_retryable = True
+
+
+class BudgetExceeded(LimitError):
+    """A budget has no room for this call."""
+
+    title = "The budget is used up"
+    http_status = 402
+    code = "budget_exceeded"
+    limit_usd: Decimal | None = None
+    spent_usd: Decimal | None = None
+    reserved_usd: Decimal | None = None
+    """Held for calls that are under way."""
+    resets_at: datetime | None = None
+    """When the budget's next period begins."""
+
+
+class UnknownPriceError(LimitError):
+    """A budget is in force, and what the model costs is not known."""
+
+    title = "The price of the language model is not known"
+    http_status = 402
+    code = "unknown_price"
+
+
 class DeadlineExceeded(LimitError):
     """No slot came free, or no time was left, within the call's deadline."""
 
@@ -122,6 +157,13 @@ class ProviderError(LLMError):
     """The id to give to the provider's support."""
     should_retry: bool | None = None
     """The provider's explicit wish (``x-should-retry``), where it has one."""
+    completion: Any = None
+    """The :class:`flask_llm.Completion` as far as it came, with its tokens and cost."""
+
+    @property
+    def text(self) -> str:
+        """The text of the answer as far as it came."""
+        return self.completion.text if self.completion else ""
 
 
 class AuthenticationError(ProviderError):
@@ -226,13 +268,6 @@ class StreamInterrupted(ProviderError):
 
     title = "The language model's answer broke off"
     code = "stream_interrupted"
-    completion: Any = None
-    """The :class:`flask_llm.Completion` so far: partial text, tokens, cost."""
-
-    @property
-    def text(self) -> str:
-        """The text that had arrived."""
-        return self.completion.text if self.completion else ""
 
 
 class ResponseError(ProviderError):
@@ -240,6 +275,13 @@ class ResponseError(ProviderError):
 
     title = "The language model's answer could not be read"
     code = "unreadable_answer"
+
+
+class SchemaError(ProviderError):
+    """The answer does not fit the schema that was asked for."""
+
+    title = "The language model's answer has the wrong shape"
+    code = "schema_mismatch"
 
 
 def nearest(word: object, words: Iterable[str]) -> str:

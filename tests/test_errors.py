@@ -17,6 +17,9 @@ TREE = [
     ("LLMError", "Exception", 500, False),
     ("ConfigError", "LLMError", 500, False),
     ("LimitError", "LLMError", 429, False),
+    ("QuotaExceeded", "LimitError", 429, True),
+    ("BudgetExceeded", "LimitError", 402, False),
+    ("UnknownPriceError", "LimitError", 402, False),
     ("DeadlineExceeded", "LimitError", 504, True),
     ("ProviderError", "LLMError", 502, False),
     ("AuthenticationError", "ProviderError", 502, False),
@@ -35,6 +38,7 @@ TREE = [
     ("ReadTimeout", "ProviderError", 504, True),
     ("StreamInterrupted", "ProviderError", 502, False),
     ("ResponseError", "ProviderError", 502, False),
+    ("SchemaError", "ProviderError", 502, False),
 ]
 NAMES = [name for name, *_ in TREE]
 
