@@ -1,6 +1,9 @@
 """``flask llm`` as people type it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from conftest import KEY, read_rows
@@ -154,11 +157,36 @@ def test_loadtest_counts_failures_by_name(run, emulator):
     assert "3 x InvalidRequestError" in result.output
 
 
-def test_loadtest_asks_before_it_spends(run, emulator):
-    result = run("loadtest")
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [
+        (["loadtest"], b"Each call costs money"),
+        (["db", "downgrade", "base"], b"This drops tables"),
+    ],
+)
+def test_whoever_sits_at_a_terminal_is_asked_first(tmp_path, command, question):
+    (tmp_path / "host.py").write_text(
+        "from flask import Flask\nfrom flask_llm import llm_bp\n"
+        "app = Flask(__name__)\napp.register_blueprint(llm_bp)\n"
+    )
+    ours, theirs = os.openpty()
 
-    assert result.exit_code == 1
-    assert emulator.requests == []
+    with subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "host", "llm", *command],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        os.write(ours, b"n\n")
+        output, _ = process.communicate(timeout=30)
+    os.close(ours)
+    os.close(theirs)
+
+    assert question in output
+    assert b"Aborted!" in output
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(("share", "value"), [(50, 5), (95, 10), (99, 10), (1, 1)])

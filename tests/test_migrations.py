@@ -110,15 +110,6 @@ def test_downgrade_takes_the_tables_down(made, stranger):
     assert tables(stranger) == {VERSION_TABLE}
 
 
-def test_downgrade_asks_first(made, stranger):
-    llm_db(made, "upgrade")
-
-    result = llm_db(made, "downgrade", "base", input="n\n")
-
-    assert result.exit_code == 1
-    assert tables(stranger) == OURS
-
-
 def test_tables_come_back_after_a_downgrade(made, stranger):
     llm_db(made, "upgrade")
     llm_db(made, "downgrade", "base", "--yes")

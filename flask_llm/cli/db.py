@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flask_llm.cli.group import Group, llm_cli
+from flask_llm.cli.group import Group, confirmed, llm_cli
 from flask_llm.state import current_state
 from flask_llm.usage.database import named_errors
 
@@ -34,10 +34,10 @@ def upgrade(revision: str) -> None:
 
 
 @db_cli.command()
-@click.argument("revision")
-@click.confirmation_option(prompt="This drops tables and what is in them. Go on?")
+@click.argument("revision", default="-1")
+@confirmed("This drops tables and what is in them. Go on?")
 def downgrade(revision: str) -> None:
-    """Take the tables down to REVISION; "base" drops them."""
+    """Take the tables down to REVISION, one step by default; "base" drops them."""
     database = current_state().database
     database.migrations().downgrade(database.engine, revision)
     click.echo(f"The llm_ tables are at revision {database.revision() or 'base'}.")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 from flask.cli import AppGroup
 
 from flask_llm.errors import LLMError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 COMMANDS = ("ask", "db", "doctor", "emulator", "loadtest", "prices", "usage")
 """Each is a module of this package, loaded when it is called for."""
@@ -38,6 +42,26 @@ class _LazyGroup(Group):
         if cmd_name in COMMANDS:
             importlib.import_module(f"flask_llm.cli.{cmd_name}")
         return super().get_command(ctx, cmd_name)
+
+
+def confirmed(question: str) -> Callable[[Command], Command]:
+    """Ask whoever sits at a terminal before a command runs; ``--yes`` is the answer.
+
+    Scripts are not asked: they have decided.
+    """
+
+    def ask(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+        del context, parameter
+        if not value and sys.stdin.isatty():
+            click.confirm(question, abort=True)
+
+    return click.option(
+        "--yes",
+        is_flag=True,
+        callback=ask,
+        expose_value=False,
+        help="Do not ask.",
+    )
 
 
 llm_cli = _LazyGroup("llm", help="Language models: tables, reports and tools.")

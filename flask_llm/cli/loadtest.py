@@ -11,7 +11,7 @@ import click
 
 from flask_llm.api import complete_many
 from flask_llm.chat import Completion
-from flask_llm.cli.group import llm_cli
+from flask_llm.cli.group import confirmed, llm_cli
 from flask_llm.client import Result
 
 HISTOGRAM_ROWS = 8
@@ -24,7 +24,7 @@ BAR_WIDTH = 32
 @click.option("--model", help="provider/model; LLM_MODEL by default.")
 @click.option("--prompt", default="Say hello.", show_default=True)
 @click.option("--max-tokens", default=32, show_default=True)
-@click.confirmation_option(prompt="Each call costs money at a real provider. Go on?")
+@confirmed("Each call costs money at a real provider. Go on?")
 def loadtest(
     calls: int, threads: int | None, model: str | None, prompt: str, max_tokens: int
 ) -> None:
