@@ -436,7 +436,6 @@ def test_a_lower_layers_exception_is_kept(app, emulator):
         Fault(status=500),
         Fault(status=502),
         Fault(status=503),
-        Fault(reset_after=0),
         Fault(status=429, retry_after="0.01"),
         Fault(status=429, headers={"retry-after-ms": "10"}),
     ],

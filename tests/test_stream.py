@@ -395,7 +395,6 @@ def test_a_refusal_is_raised_before_there_is_a_stream(
     [
         Fault(status=429, retry_after=0),
         Fault(status=503),
-        Fault(reset_after=0),
         Fault(error_in_stream=0, status=503),
     ],
 )

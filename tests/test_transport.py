@@ -392,23 +392,55 @@ def test_it_works_under_the_responses_library_too(send):
 # --- Trying again ----------------------------------------------------------------
 
 
-def test_a_reset_before_any_byte_is_tried_again(send):
-    with serving(resetting(times=1)) as server:
-        answer = send(server.url, retries=1)
+def kept_then_reset(*, then=GOOD):
+    """Make a handler whose first connection is reset at its second request."""
+    first = [None]
+
+    def handle(server, connection):
+        server.read_request(connection)
+        if not first:
+            connection.sendall(then)
+            return
+        first.pop()
+        connection.sendall(GOOD)
+        server.read_request(connection)
+        zero = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, zero)
+
+    return handle
+
+
+def test_a_reset_of_a_kept_connection_is_tried_again(transport):
+    retry = transport.retry(2, 5)
+
+    with serving(kept_then_reset()) as server:
+        provider = provider_at(server.url)
+        transport.send(WHOLE, provider, transport.retry(0, 5))
+        answer = transport.send(WHOLE, provider, retry)
 
     assert answer.json == {"fine": True}
-    assert len(server.requests) == 2
+    assert (len(server.requests), retry.attempts) == (3, 2)
 
 
-def test_a_reset_stream_is_tried_again_before_any_byte(open_stream):
+def test_a_stream_on_a_kept_connection_that_is_reset_is_tried_again(transport):
     good = STREAM_HEAD + chunk(event(1)) + LAST_CHUNK
 
-    with serving(resetting(times=1, then=good)) as server:
-        stream = open_stream(server.url, retries=1)
+    with serving(kept_then_reset(then=good)) as server:
+        provider = provider_at(server.url)
+        transport.send(WHOLE, provider, transport.retry(0, 5))
+        stream = transport.stream(STREAM, provider, transport.retry(2, 5))
         events = [entry.data for entry in stream.events()]
 
     assert events == ["1"]
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
+
+
+def test_a_reset_of_a_new_connection_may_have_been_billed_and_is_not(send):
+    with serving(resetting(times=9)) as server:
+        error, _ = timed(lambda: send(server.url, retries=2))
+
+    assert (type(error), error.code) == (ConnectionFailed, "connection_reset")
+    assert len(server.requests) == 1
 
 
 def test_a_reset_in_the_middle_of_a_body_is_not_tried_again(send):
@@ -430,17 +462,6 @@ def test_a_reset_in_the_middle_of_a_stream_is_not_tried_again(open_stream):
 
     assert (type(error), error.code) == (ConnectionFailed, "answer_cut")
     assert len(server.requests) == 1
-
-
-def test_tries_are_used_up_by_resets_too(transport):
-    retry = transport.retry(2, 5)
-
-    with serving(resetting(times=9)) as server:
-        provider = provider_at(server.url)
-        error, _ = timed(lambda: transport.send(WHOLE, provider, retry))
-
-    assert (error.code, retry.attempts) == ("connection_reset", 3)
-    assert len(server.requests) == 3
 
 
 BUSY = reply(b'{"error":{"message":"busy"}}', status="503 Busy")

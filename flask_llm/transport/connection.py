@@ -18,6 +18,9 @@ class _Current(threading.local):
     """What this thread is sending."""
 
     retry: Retry | None = None
+    fresh: bool = True
+    """Whether the connection was made for it: one that is kept may have been closed
+    by the other side before the request came."""
 
 
 current = _Current()
@@ -73,6 +76,11 @@ class _Timed(HTTPConnection):
     """Sends within the deadline; urllib3 grants it no longer than a connect."""
 
     response_class = _Response
+
+    def connect(self) -> None:
+        """Connect, and remember that this request was the first on the line."""
+        super().connect()
+        current.fresh = True
 
     def send(self, data: Any) -> None:
         """Connect if need be, and send."""

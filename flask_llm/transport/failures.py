@@ -15,6 +15,7 @@ from flask_llm.errors import (
     ReadTimeout,
     ResponseError,
 )
+from flask_llm.transport.connection import current
 
 
 def too_late() -> NoReturn:
@@ -79,7 +80,10 @@ def _connection_failed(error: Exception, *, began: bool) -> ProviderError:
     failure = ConnectionFailed(
         f"The provider could not be reached: {words}.", _stripped(error), code=code
     )
-    if began or code == "tls_failed":
+    # A line that was kept may have been closed before the request came; on a new one
+    # the provider has read it, and may be at work.
+    sent = code == "connection_reset" and current.fresh
+    if began or sent or code == "tls_failed":
         failure.should_retry = False
     return failure
 

@@ -39,7 +39,7 @@ class Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, *, retry: Retry, **options: Any
     ) -> requests.Response:
         """Send one request under its own Retry."""
-        current.retry = retry
+        current.retry, current.fresh = retry, False
         try:
             return super().send(request, **options)
         finally:
