@@ -80,7 +80,8 @@ def _on_register(setup: BlueprintSetupState) -> None:
     app: Any = setup.app
     if "llm" not in app.extensions:
         _set_up(app, Hooks(), plain=True)
-    if app.extensions["llm"].settings.error_handler:
+    taken = LLMError in app.error_handler_spec[None][None]
+    if app.extensions["llm"].settings.error_handler and not taken:
         app.register_error_handler(LLMError, problem)
 
 
@@ -128,7 +129,7 @@ def _client(app: Flask, settings: Settings, ledger: Ledger, prices: Prices) -> C
         prices=prices,
         pacing=Pacing(),
         cache=AnswerCache(
-            backend(app, settings.redis_url),
+            backend(settings.redis_url),
             secret=secret if isinstance(secret, bytes) else secret.encode(),
             scope=settings.cache_scope,
         ),

@@ -584,3 +584,17 @@ def test_errors_that_are_not_ours_are_none_of_our_business(make_app):
     with pytest.raises(ValueError, match="the host's own"):
         app.test_client().get("/ask")
     assert app.test_client().get("/nowhere").text == "html"
+
+
+def test_a_hosts_handler_that_was_there_first_stays(make_app):
+    app = make_app(register=False)
+    app.register_error_handler(LLMError, lambda _error: ("tea", 418))
+    app.register_blueprint(flask_llm.llm_bp)
+
+    @app.get("/ask")
+    def ask():
+        return flask_llm.complete("").text
+
+    response = app.test_client().get("/ask")
+
+    assert (response.status_code, response.text) == (418, "tea")

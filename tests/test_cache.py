@@ -479,3 +479,19 @@ def test_a_redis_that_is_down_costs_nobody_an_answer(make_app, emulator, caplog)
     assert [row.status for row in read_rows(app)] == ["ok", "ok"]
     assert {record.levelno for record in logged} == {logging.WARNING}
     assert len(logged) == 4
+
+
+def test_the_hosts_own_cache_settings_are_none_of_ours(make_app):
+    app = make_app(
+        CACHE_TYPE="RedisCache",
+        CACHE_ARGS=["a"],
+        CACHE_OPTIONS={"db": 3},
+        CACHE_KEY_PREFIX="host:",
+    )
+
+    with app.app_context():
+        flask_llm.complete("Hi", cache=True)
+        again = flask_llm.complete("Hi", cache=True)
+
+    assert again.cached
+    assert "cache" not in app.extensions

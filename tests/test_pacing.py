@@ -1,5 +1,6 @@
 """Pacing: in order, so many at a time, so far apart, and never past the deadline."""
 
+import gc
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from sockets import wait_until
 import flask_llm
 from flask_llm.emulator import Answer, Fault
 from flask_llm.errors import DeadlineExceeded, LLMError
-from flask_llm.guards import Pacing
+from flask_llm.guards import Pacing, Slot
 from flask_llm.guards.pacing import GRACE_SECONDS
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline
@@ -59,10 +60,10 @@ def join(threads):
 
 def test_whoever_came_first_is_served_first():
     pacing, served = Pacing(), []
-    release = pacing.acquire(provider(), soon())
+    slot = pacing.acquire(provider(), soon())
     threads = queue_up(pacing, "abcdefgh", served)
 
-    release()
+    slot.release()
     join(threads)
 
     assert served == list("abcdefgh")
@@ -70,7 +71,7 @@ def test_whoever_came_first_is_served_first():
 
 def test_a_caller_that_gave_up_holds_nobody_up():
     pacing, served = Pacing(), []
-    release = pacing.acquire(provider(), soon())
+    slot = pacing.acquire(provider(), soon())
     failed = []
 
     def give_up():
@@ -87,7 +88,7 @@ def test_a_caller_that_gave_up_holds_nobody_up():
     )
     second.start()
     first.join()
-    release()
+    slot.release()
     second.join(5)
 
     assert (len(failed), served) == (1, ["second"])
@@ -107,7 +108,7 @@ def test_no_slot_in_time_names_the_cure():
 
 def test_an_interval_beyond_the_deadline_is_not_waited_for():
     pacing = Pacing()
-    pacing.acquire(provider(max_concurrent=9, min_interval=30), soon())()
+    pacing.acquire(provider(max_concurrent=9, min_interval=30), soon()).release()
     began = time.monotonic()
 
     with pytest.raises(DeadlineExceeded) as raised:
@@ -122,8 +123,8 @@ def test_a_slot_given_back_twice_counts_once():
     first = pacing.acquire(provider(max_concurrent=2), soon())
     pacing.acquire(provider(max_concurrent=2), soon())
 
-    first()
-    first()
+    first.release()
+    first.release()
     pacing.acquire(provider(max_concurrent=2), soon())
 
     with pytest.raises(DeadlineExceeded):
@@ -139,9 +140,9 @@ def test_a_slot_that_nobody_gave_back_expires():
     with pytest.raises(DeadlineExceeded):
         pacing.acquire(provider(), Deadline(0.01))
     now[0] += 2
-    release = pacing.acquire(provider(), Deadline(0.01))
+    slot = pacing.acquire(provider(), Deadline(0.01))
 
-    assert callable(release)
+    assert isinstance(slot, Slot)
 
 
 def test_a_slot_is_given_back_when_its_holder_fails():
@@ -274,5 +275,27 @@ def test_a_stream_holds_its_slot_until_it_is_over(make_app, emulator):
             flask_llm.complete("Next", timeout=0.1)
         stream.close()
         answer = flask_llm.complete("Next", timeout=2)
+
+    assert answer.finish_reason == "stop"
+
+
+def test_a_slot_whose_holder_is_gone_is_free_again():
+    pacing = Pacing()
+    slot = pacing.acquire(provider(), soon())
+
+    slot.abandon()
+
+    assert isinstance(pacing.acquire(provider(), Deadline(0.05)), Slot)
+
+
+def test_a_stream_dropped_without_being_closed_gives_its_slot_back(make_app):
+    app = make_app(LLM_MAX_CONCURRENT=1)
+
+    with app.app_context():
+        stream = flask_llm.stream("Hi")
+        stream._events.close()  # the socket is not what this is about
+        del stream
+        gc.collect()
+        answer = flask_llm.complete("Hi", timeout=5)
 
     assert answer.finish_reason == "stop"

@@ -166,7 +166,8 @@ class Books:
     def _settle(
         self, job: Job, outcome: Outcome, error: BaseException | None = None
     ) -> None:
-        job.release()
+        if job.slot:
+            job.slot.release()
         if job.sent:
             self._tell(signals.provider_called, job, error=error)
         assert job.entry is not None  # noqa: S101 - open() has written it

@@ -56,6 +56,7 @@ class Client:
         if found := self._found(job):
             return self._books.kept(job, found)
         with self._books.open(job):
+            self._start(job)
             with self._pacing.slot(job.provider, job.retry.deadline):
                 job.sent = True
                 reply = self._transport.send(job.call, job.provider, job.retry)
@@ -75,7 +76,8 @@ class Client:
         if found := self._found(job):
             return Replay(self._books.kept(job, found))
         with self._books.open(job):
-            job.release = self._pacing.acquire(job.provider, job.retry.deadline)
+            self._start(job)
+            job.slot = self._pacing.acquire(job.provider, job.retry.deadline)
             job.sent = True
             events = self._transport.stream(job.call, job.provider, job.retry)
         return Stream(job, self._books, self._cache, events, heartbeat=heartbeat)
@@ -91,7 +93,6 @@ class Client:
             prompt=prompt,
             provider=provider,
             call=protocol.render(prompt, provider, stream=streamed),
-            retry=self._transport.retry(prompt.retries, prompt.timeout),
             started=self._clock(),
             streamed=streamed,
         )
@@ -99,6 +100,10 @@ class Client:
             whole = protocol.render(prompt, provider, stream=False)
             job.cache_key = self._cache.key(prompt, provider, whole)
         return job
+
+    def _start(self, job: Job) -> None:
+        """Begin the deadline: a slow database is not to use up the provider's time."""
+        job.retry = self._transport.retry(job.prompt.retries, job.prompt.timeout)
 
     def _found(self, job: Job) -> Completion | None:
         return self._cache.get(job.cache_key) if job.cache_key else None

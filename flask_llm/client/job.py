@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask_llm.chat import Prompt
+from flask_llm.guards import Slot
 from flask_llm.protocols import PROTOCOLS, WireProtocol
 from flask_llm.providers import Provider
 from flask_llm.retry import Retry
 from flask_llm.usage import Entry
 from flask_llm.wire import Call
-
-
-def _nothing() -> None:
-    """Stand in for giving back a slot that was not taken."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,16 +20,16 @@ class Job:
     prompt: Prompt
     provider: Provider
     call: Call
-    retry: Retry
     started: float
     """Seconds on the client's clock."""
     streamed: bool = False
+    retry: Retry = field(default_factory=Retry)
+    """Deadline and tries; begun when the row is written."""
     cache_key: str | None = None
     entry: Entry | None = None
     sent: bool = False
     first_token_ms: int | None = None
-    release: Callable[[], None] = field(default=_nothing)
-    """Gives the slot back."""
+    slot: Slot | None = None
 
     @property
     def protocol(self) -> WireProtocol:

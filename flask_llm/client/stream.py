@@ -88,6 +88,12 @@ class Stream:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # Dropped without being closed, as by a view that fails after it has made its
+        # response. Only the slot is given back: a finaliser may wait for no lock.
+        if not getattr(self, "_over", True) and self._job.slot:
+            self._job.slot.abandon()
+
     def piece(self) -> Chunk | None:
         """Return the next chunk, or None where the model was silent for a heartbeat.
 

@@ -56,8 +56,11 @@ class _Plain:
         return self.loads(f.read())
 
 
-def backend(app: Flask, redis_url: str | None) -> Backend:
-    """Make a back end of our own, beside the app's other caches.
+def backend(redis_url: str | None) -> Backend:
+    """Make a back end of our own.
+
+    On an app that stands in for the host's: Flask-Caching would mix the host's own
+    ``CACHE_`` settings into ours.
 
     :param redis_url: where to keep answers; None keeps them in this process.
     """
@@ -72,6 +75,7 @@ def backend(app: Flask, redis_url: str | None) -> Backend:
                 "socket_connect_timeout": TIMEOUT_SECONDS,
             },
         }
+    app = Flask(__name__)
     cache = Cache(with_jinja2_ext=False)
     cache.init_app(app, config=config)
     kept: Any = app.extensions["cache"][cache]

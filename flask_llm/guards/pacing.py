@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,8 @@ class Pacing:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._own: tuple[int, dict[str, _Line]] = (os.getpid(), {})
-        """The process and its lines."""
+        self._lines: dict[str, _Line] = {}
+        _pacings.add(self)
 
     @contextmanager
     def slot(self, provider: Provider, deadline: Deadline) -> Iterator[None]:
@@ -40,28 +41,54 @@ class Pacing:
 
         :raises DeadlineExceeded: where none comes free in time.
         """
-        release = self.acquire(provider, deadline)
+        slot = self.acquire(provider, deadline)
         try:
             yield
         finally:
-            release()
+            slot.release()
 
-    def acquire(self, provider: Provider, deadline: Deadline) -> Callable[[], None]:
-        """Take a slot and return what gives it back; for streams, which outlive it.
+    def acquire(self, provider: Provider, deadline: Deadline) -> Slot:
+        """Take a slot that is to be given back; for streams, which outlive the call.
 
         :raises DeadlineExceeded: where none comes free in time.
         """
         line = self._line(provider.name)
-        ticket = line.enter(provider, deadline)
-        return lambda: line.leave(ticket)
+        return Slot(line, line.enter(provider, deadline))
+
+    def forget(self) -> None:
+        """Begin with empty lines, as a forked worker must."""
+        self._lines = {}
 
     def _line(self, name: str) -> _Line:
-        pid, lines = self._own
-        if pid != os.getpid():
-            self._own = (os.getpid(), {})
-            return self._line(name)
-        line = lines.get(name)
-        return line or lines.setdefault(name, _Line(self._clock))
+        line = self._lines.get(name)
+        return line or self._lines.setdefault(name, _Line(self._clock))
+
+
+_pacings: weakref.WeakSet[Pacing] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pacing in _pacings:
+        pacing.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Slot:
+    """One of a provider's slots, held."""
+
+    def __init__(self, line: _Line, ticket: object) -> None:
+        self._line = line
+        self._ticket = ticket
+
+    def release(self) -> None:
+        """Give it back; the second time does nothing."""
+        self._line.leave(self._ticket)
+
+    def abandon(self) -> None:
+        """Give it back from a finaliser, which must not wait for any lock."""
+        self._line.abandoned.append(self._ticket)
 
 
 class _Line:
@@ -73,6 +100,8 @@ class _Line:
         self._waiting: deque[object] = deque()
         self._served: dict[object, float] = {}
         self._next_start = 0.0
+        self.abandoned: deque[object] = deque()
+        """Tickets whose holders are gone; whoever waits next strikes them off."""
 
     def enter(self, provider: Provider, deadline: Deadline) -> object:
         """Wait for this caller's turn."""
@@ -101,6 +130,8 @@ class _Line:
         if self._waiting[0] is not ticket:
             return None
         now = self._clock()
+        while self.abandoned:
+            self._served.pop(self.abandoned.popleft(), None)
         if len(self._served) >= provider.max_concurrent:
             for held, expires in list(self._served.items()):
                 if expires < now:
@@ -111,9 +142,12 @@ class _Line:
 
     def _wait(self, provider: Provider, pause: float | None, left: float) -> None:
         if left <= 0 or (pause is not None and pause > left):
-            raise DeadlineExceeded(
-                f"No slot came free at {provider.name} in time; raise timeout, or "
-                "LLM_MAX_CONCURRENT and LLM_MIN_INTERVAL as the provider allows.",
-                retry_after=pause,
+            error = DeadlineExceeded(
+                f"No slot came free at {provider.name} in time.", retry_after=pause
             )
+            error.add_note(
+                "Raise timeout, or LLM_MAX_CONCURRENT and LLM_MIN_INTERVAL as far as "
+                "the provider allows."
+            )
+            raise error
         self._changed.wait(min(LOOK_SECONDS if pause is None else pause, left))
