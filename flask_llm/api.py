@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from flask import Flask, current_app, has_request_context, request
 
@@ -109,6 +109,7 @@ def complete_many(
     """
     state = current_state()
     _known(options)
+    _check_many(prompts, max_workers)
     read = [_prompt_or_error(state, prompt, options) for prompt in prompts]
     slots = max(
         (
@@ -162,6 +163,19 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
         **filled,
         **given,
     )
+
+
+def _check_many(prompts: object, max_workers: object) -> None:
+    if isinstance(prompts, (str, bytes, Mapping, Message)):
+        raise InvalidRequestError(
+            f"complete_many() takes a list of prompts, not a {type(prompts).__name__}."
+        )
+    whole = isinstance(max_workers, int) and not isinstance(max_workers, bool)
+    if max_workers is not None and not (whole and cast("int", max_workers) > 0):
+        raise InvalidRequestError(
+            f"max_workers={max_workers!r}: a whole number from 1 up is needed.",
+            param="max_workers",
+        )
 
 
 def _prompt_or_error(

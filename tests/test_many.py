@@ -107,3 +107,17 @@ def test_unknown_option_is_refused_before_anything_is_sent(app, emulator):
         flask_llm.complete_many(["a", "b"], temprature=0.5)
 
     assert emulator.requests == []
+
+
+@pytest.mark.parametrize("prompts", ["hello", b"hello", {"role": "user"}])
+def test_single_prompt_is_not_taken_for_many(app, emulator, prompts):
+    with pytest.raises(InvalidRequestError, match="a list of prompts"):
+        flask_llm.complete_many(prompts)
+
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("workers", [0, -1, "a", True])
+def test_number_of_threads_is_checked(app, workers):
+    with pytest.raises(InvalidRequestError, match="max_workers="):
+        flask_llm.complete_many(["a"], max_workers=workers)

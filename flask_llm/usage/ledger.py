@@ -7,6 +7,7 @@ journal.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -27,6 +28,9 @@ from flask_llm.usage.models import usage
 
 GRACE_SECONDS = 60.0
 """How long after its deadline a pending row is taken for abandoned."""
+
+REPLAY_SECONDS = 1.0
+"""How long a call may be held up by rows that the journal kept."""
 
 SWEEP_SECONDS = 60.0
 """How often a process looks for abandoned rows."""
@@ -156,6 +160,18 @@ class Ledger:
         """
         return self.journal.replay(self._rewrite)
 
+    def _replay_some(self) -> None:
+        """Replay for as long as a user may be kept waiting; the rest stays kept."""
+        ends = time.monotonic() + REPLAY_SECONDS
+
+        def write(row: dict[str, Any]) -> None:
+            if time.monotonic() > ends:
+                raise TimeoutError
+            self._rewrite(row)
+
+        with contextlib.suppress(TimeoutError):
+            self.journal.replay(write)
+
     def _rewrite(self, row: dict[str, Any]) -> None:
         try:
             self._write(row, row)
@@ -224,7 +240,7 @@ class Ledger:
         try:
             self._swept_at = now
             self.sweep(now)
-            self.replay()
+            self._replay_some()
         except (SQLAlchemyError, OSError) as error:
             _warn("swept", error)
         finally:
