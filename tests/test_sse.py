@@ -211,7 +211,7 @@ def test_an_empty_answer_is_done_at_once(served, emulator):
 )
 def test_a_refusal_is_a_real_status(served, emulator, models, api, fault, status, wait):
     emulator.script(fault)
-    app, url = served({"model": models[api], "retries": 0, "timeout": 0.5})
+    app, url = served({"model": models[api], "retries": 0, "timeout": 3})
 
     response = post(url)
 
