@@ -56,7 +56,6 @@ OWNERS = {
     "sqlalchemy": [
         "flask_llm.usage",
         "flask_llm.extension",
-        "flask_llm.cli.doctor",  # tells a database that is down from one not set up
         "migrations",
     ],
     "alembic": ["flask_llm.usage.migrate", "migrations"],
