@@ -50,6 +50,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # Reasoning counts as output, and 500 tokens of it would leave no room to answer.
     app.config.setdefault("LLM_MAX_TOKENS", 2_000)
     app.config.setdefault("LLM_TIMEOUT", 120)
+    app.config.setdefault("LLM_QUOTAS", ["30/minute"])
+    app.config.setdefault("LLM_BUDGETS", ["$1/day"])
+    # Nobody knows what a model of one's own costs, nor one that only makes trouble.
+    app.config.setdefault("LLM_UNKNOWN_PRICE", "allow")
     app.config.setdefault("LLM_PROVIDERS", offer.rows(f"{own_url()}/emulator"))
     if offer.emulated:
         emulator = Emulator(interval_seconds=WORD_SECONDS, control=False)

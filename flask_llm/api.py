@@ -19,6 +19,7 @@ from flask_llm.chat import (
 from flask_llm.client import Result, Stream
 from flask_llm.client import complete_many as run_many
 from flask_llm.errors import InvalidRequestError, LLMError, nearest
+from flask_llm.providers import Provider
 from flask_llm.settings import Settings
 from flask_llm.state import State, current_state
 
@@ -44,6 +45,7 @@ class Options(TypedDict, total=False):
     cache: bool | int | None
     timeout: float | None
     retries: int | None
+    fallbacks: Sequence[str] | None
     user: str | None
     tenant: str | None
     feature: str | None
@@ -68,6 +70,10 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
     :param cache: True, or seconds, to be given an earlier answer to the same question.
     :param timeout: seconds for the whole call, retries included.
     :param retries: tries beside the first one.
+    :param fallbacks: models to go on to, in this order, where the model is overloaded,
+        rate limited, broken, out of reach or too slow; ``LLM_FALLBACKS`` by default,
+        and ``[]`` for none. They share one deadline: a model that others stand in for
+        has half of what is left of it.
     :param user, tenant, feature, tags: whom and what the cost is written down to; by
         default the loaders on :class:`LLM` and the endpoint of the request.
     :param extra: merged into the provider's JSON body as it is.
@@ -147,6 +153,7 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
         "temperature": settings.temperature,
     }
     filled = {name: value for name, value in defaults.items() if name not in given}
+    fallbacks = _fallbacks(state, f"{provider.name}/{model}", given)
     return Prompt(
         provider=provider.name,
         model=model,
@@ -155,14 +162,34 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
         stop=_stops(given.pop("stop", ())),
         tools=read_tools(_several("tools", given.pop("tools", ()))),
         cache=_cache_seconds(given.pop("cache", False), settings),
-        timeout=given.pop("timeout", provider.timeout or settings.timeout),
+        timeout=given.pop("timeout", _seconds(settings, provider, fallbacks)),
         retries=given.pop("retries", settings.max_retries),
+        fallbacks=fallbacks,
         user=_label(given.pop("user", None), state.hooks.user or _logged_in),
         tenant=_label(given.pop("tenant", None), state.hooks.tenant),
         feature=_label(given.pop("feature", None), _endpoint),
         **filled,
         **given,
     )
+
+
+def _fallbacks(state: State, model: str, given: dict[str, Any]) -> tuple[str, ...]:
+    """Return the models that stand in for one, each of them ready to be asked."""
+    names = given.pop("fallbacks", state.settings.fallbacks.get(model, ()))
+    found = []
+    for name in _several("fallbacks", names):
+        provider, rest = state.client.providers.resolve(name)
+        provider.check_ready()
+        found.append(f"{provider.name}/{rest}")
+    return tuple(found)
+
+
+def _seconds(
+    settings: Settings, provider: Provider, fallbacks: tuple[str, ...]
+) -> float:
+    """Return the time for a call; a provider's own leaves some for its stand-ins."""
+    own = provider.timeout or settings.timeout
+    return max(own, settings.timeout) if fallbacks else own
 
 
 def _check_many(prompts: object, max_workers: object) -> None:

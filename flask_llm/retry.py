@@ -44,6 +44,10 @@ class Deadline:
         """Return the seconds left, 0 when it has passed."""
         return max(0.0, self._ends - self._clock())
 
+    def extend(self, seconds: float) -> None:
+        """Put it off."""
+        self._ends += seconds
+
     def within(self, seconds: float) -> Deadline:
         """Return a deadline that is at most some seconds away."""
         return Deadline(min(seconds, self.remaining()), clock=self._clock)

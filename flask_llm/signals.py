@@ -21,6 +21,12 @@ provider_called = _signals.signal("llm-provider-called")
 completion_finished = _signals.signal("llm-completion-finished")
 """A call ended. ``prompt, request_id, status``, ``completion`` or ``error``."""
 
+budget_warning = _signals.signal("llm-budget-warning")
+"""A call took a budget past 80 % of its limit. ``prompt, request_id, budget``."""
+
+budget_exceeded = _signals.signal("llm-budget-exceeded")
+"""A budget had no room for a call. ``prompt, request_id, error``."""
+
 price_unknown = _signals.signal("llm-price-unknown")
 """Tokens were used whose price is not known. ``model, request_id``."""
 

@@ -9,6 +9,7 @@ from flask import current_app, has_app_context
 
 from flask_llm.client import Client
 from flask_llm.errors import ConfigError
+from flask_llm.guards import Shared
 from flask_llm.pricing import Prices
 from flask_llm.settings import Settings
 from flask_llm.usage import Database, Ledger, Reports
@@ -21,6 +22,7 @@ class Hooks:
     user: Callable[[], str | None] | None = None
     tenant: Callable[[], str | None] | None = None
     authorizer: Callable[[], bool] | None = None
+    budget_limit: Callable[[str, str, str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class State:
     ledger: Ledger
     reports: Reports
     prices: Prices
+    shared: Shared | None
+    """Redis, where the settings name one."""
     hooks: Hooks
     plain: bool
     """Made by the blueprint alone; an ``LLM`` of the app's own may take its place."""
@@ -40,6 +44,8 @@ class State:
     def close(self) -> None:
         """Let go of connections, for tests and for programs that make many apps."""
         self.client.close()
+        if self.shared:
+            self.shared.close()
         self.database.close()
 
 

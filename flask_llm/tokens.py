@@ -1,10 +1,22 @@
-"""Token counts where the provider tells none."""
+"""Token counts where the provider tells none: estimates, and the worst case."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from flask_llm.chat import Completion, Prompt, Text, ToolCall, ToolResult, Usage
+from flask_llm.chat import (
+    Completion,
+    File,
+    Message,
+    Prompt,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes in a token, roughly: English 4, Cyrillic and Chinese about as many."""
@@ -15,28 +27,82 @@ IMAGE_TOKENS = 1_000
 _TURN_TOKENS = 4
 
 
-def estimate(text: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many tokens are reckoned for what is sent."""
+
+    bytes_per_token: int
+    image: int
+    """Tokens of an image, or of a file that is not sent along."""
+    file_bytes_per_token: int | None = None
+
+
+LIKELY = Scale(BYTES_PER_TOKEN, IMAGE_TOKENS)
+
+WORST = Scale(bytes_per_token=2, image=5_000, file_bytes_per_token=10)
+"""Languages, code and digits stay above two bytes to a token; only text made for it has
+more. A page of a PDF has up to 3,000 tokens in 30 kB and more, and an image 5,000
+(https://platform.claude.com/docs/en/build-with-claude/pdf-support and vision)."""
+
+
+def estimate(text: str, scale: Scale = LIKELY) -> int:
     """Estimate the tokens of a text; at least 1 where there is any."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    return -(-len(text.encode("utf-8", "replace")) // scale.bytes_per_token)
 
 
-def input_estimate(prompt: Prompt) -> int:
+def input_estimate(prompt: Prompt, scale: Scale = LIKELY) -> int:
     """Estimate the tokens that a prompt has."""
-    total = estimate(prompt.system or "")
+    total = estimate(prompt.system or "", scale)
     for tool in prompt.tools:
-        total += estimate(f"{tool.name}{tool.description}{dict(tool.parameters)}")
-    for message in prompt.messages:
-        total += _TURN_TOKENS
-        for part in message.content:
-            match part:
-                case Text():
-                    total += estimate(part.text)
-                case ToolCall():
-                    total += estimate(part.name + part.raw_arguments)
-                case ToolResult():
-                    total += estimate(part.content)
-                case _:
-                    total += IMAGE_TOKENS
+        total += estimate(
+            f"{tool.name}{tool.description}{dict(tool.parameters)}", scale
+        )
+    return total + sum(_message(message, scale) for message in prompt.messages)
+
+
+def input_ceiling(prompt: Prompt) -> int:
+    """Return how many tokens a prompt can have, short of a text made to have more."""
+    extra = estimate(json.dumps(dict(prompt.extra)), WORST) if prompt.extra else 0
+    return input_estimate(prompt, WORST) + extra + _PREAMBLE_TOKENS
+
+
+_PREAMBLE_TOKENS = 50
+"""What the chat template adds, roughly, tools aside."""
+
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
+_ANSWERS = ("n", "candidateCount")
+
+
+def output_ceiling(body: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the answers to a request can have, reasoning included.
+
+    :param body: as it is sent, ``extra`` merged into it.
+    :return: None where nothing caps them.
+    """
+    fields = {**body, **body.get("generationConfig", {})}
+    caps = _numbers(fields, _CAPS)
+    return max(caps) * max([1, *_numbers(fields, _ANSWERS)]) if caps else None
+
+
+def _numbers(fields: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
+    found = (fields.get(name) for name in names)
+    return [number for number in found if isinstance(number, int)]
+
+
+def _message(message: Message, scale: Scale) -> int:
+    total = _TURN_TOKENS
+    for part in message.content:
+        match part:
+            case Text():
+                total += estimate(part.text, scale)
+            case ToolCall():
+                total += estimate(part.name + part.raw_arguments, scale)
+            case ToolResult():
+                total += estimate(part.content, scale)
+            case File(data=bytes() as data) if scale.file_bytes_per_token:
+                total += max(scale.image, len(data) // scale.file_bytes_per_token)
+            case _:
+                total += scale.image
     return total
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -205,11 +206,16 @@ def _empty(url):
     engine.dispose()
 
 
+def _worker():
+    """Return which of the processes this is that share the tests, if there are more."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 @pytest.fixture
 def redis_url():
     """The address of a Redis database that is emptied before and after."""
     redis = pytest.importorskip("redis")
-    url = service("redis")
+    url = urlsplit(service("redis"))._replace(path=f"/{15 - _worker()}").geturl()
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         yield url

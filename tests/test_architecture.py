@@ -16,6 +16,7 @@ ROOT = Path(flask_llm.__file__).parent.parent
 FLOORS = {
     "flask_llm": 8,
     "flask_llm.extension": 7,
+    "flask_llm.assembly": 7,
     "flask_llm.web": 6,
     "flask_llm.cli": 6,
     "flask_llm.api": 5,
@@ -48,14 +49,16 @@ OWNERS = {
         "flask_llm.cli",
         "flask_llm.web",
         "flask_llm.extension",
+        "flask_llm.assembly",
         "flask_llm.guards",
         "flask_llm.emulator",
     ],
     "flask_limiter": ["flask_llm.guards"],
+    "limits": ["flask_llm.guards"],
     "flask_caching": ["flask_llm.guards"],
     "sqlalchemy": [
         "flask_llm.usage",
-        "flask_llm.extension",
+        "flask_llm.assembly",
         "migrations",
     ],
     "alembic": ["flask_llm.usage.migrate", "migrations"],
@@ -68,6 +71,9 @@ OWNERS = {
 DEFERRED = {
     "flask_llm.usage.database": "Alembic, only where tables are made",
     "flask_llm.cli.group": "commands, only where they are called for",
+    "flask_llm.guards.cache.backends": "Flask-Caching, where an answer is looked for",
+    "flask_llm.guards.shared": "redis, an extra",
+    "flask_llm.guards.quotas": "Flask-Limiter, only where there are quotas",
 }
 """Who loads a module by name, and what for."""
 

@@ -1,22 +1,34 @@
 """The answer cache: whose answer, to which question, for how long, what it saves."""
 
+import hashlib
 import json
 import logging
+import os
+import pickle
 import re
+import struct
+import subprocess
+import sys
+import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import redis
 from conftest import read_rows
+from flask import Flask
 from flask_caching import Cache
-from sockets import free_port
+from flask_caching.backends import FileSystemCache, NullCache
+from hypothesis import given
+from hypothesis import strategies as st
+from sockets import free_port, serving
 
 import flask_llm
 from flask_llm import Message, Tool
-from flask_llm.chat import Completion, Prompt, Text, Usage
+from flask_llm.chat import Completion, Image, Prompt, Text, ToolCall, Usage
 from flask_llm.emulator import Answer, Fault
-from flask_llm.guards import AnswerCache
-from flask_llm.guards.cache import JITTER
+from flask_llm.errors import ConfigError
+from flask_llm.guards.cache import JITTER, AnswerCache, backend
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Provider
 
@@ -143,6 +155,7 @@ def test_scopes_and_secrets_share_nothing():
         {"name": "other"},
         {"base_url": "https://other.example/v1"},
         {"protocol": "anthropic_messages"},
+        {"headers": {"OpenAI-Project": "other"}},
     ],
     ids=str,
 )
@@ -150,6 +163,71 @@ def test_another_server_is_another_key(change):
     row = {"name": "openai", "base_url": "https://api.openai.com/v1"} | change
 
     assert key_of(provider=Provider(**row)) != key_of()
+
+
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["gpt-4o", "gpt-4o-mini"]),
+        "system": st.text(min_size=1, max_size=9),
+        "max_tokens": st.integers(1, 999),
+        "temperature": st.floats(0, 2),
+        "top_p": st.floats(0, 1),
+        "seed": st.integers(0, 999),
+        "stop": st.tuples(st.text(min_size=1, max_size=3)),
+        "extra": st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
+    },
+)
+names = st.none() | st.sampled_from(["", "None", "null", "[]", "ada"])
+whom = st.tuples(names, names)
+
+
+def sent(changes):
+    prompt = Prompt(**PLAIN | changes)
+    return PROTOCOLS[OPENAI.protocol].render(prompt, OPENAI, stream=False).body
+
+
+@given(options, options)
+def test_options_that_send_something_else_have_another_key(one, other):
+    same = json.dumps(sent(one), sort_keys=True) == json.dumps(
+        sent(other), sort_keys=True
+    )
+
+    assert (key_of(**one) == key_of(**other)) is same
+
+
+@given(whom, whom)
+def test_no_two_people_have_the_same_key(one, other):
+    keys = [key_of(tenant=tenant, user=user) for tenant, user in (one, other)]
+
+    assert (keys[0] == keys[1]) is (one == other)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=9,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values))
+def test_the_order_of_a_dict_does_not_matter(extra):
+    assert key_of(extra=backwards(extra)) == key_of(extra=extra)
+
+
+def backwards(value):
+    if isinstance(value, dict):
+        return {name: backwards(value[name]) for name in reversed(value)}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
+
+
+def test_names_that_are_no_strings_are_those_that_are_sent():
+    mixed = {"logit_bias": {50256: -100, "a": 1}}
+
+    assert key_of(extra=mixed) == key_of(extra={"logit_bias": {"a": 1, "50256": -100}})
 
 
 # --- What is kept ----------------------------------------------------------------
@@ -190,6 +268,11 @@ def test_an_answer_comes_back_as_it_was(cost):
         {"finish_reason": "error"},
         {"finish_reason": "other"},
         {"content": ()},
+        {"content": (Text(" \n"),)},
+        {"content": (Text("Four."), ToolCall("c1", "add", {}, "{}"))},
+        {"content": (Text("Four."), Image(data=b"\x89PNG\r\n\x1a\n"))},
+        {"refusal": "I would rather not."},
+        {"cached": True},
     ],
     ids=str,
 )
@@ -219,6 +302,377 @@ def test_chance_takes_a_tenth_of_a_lifetime_at_most(seconds, jitter, lifetime):
 )
 def test_what_cannot_be_read_is_a_miss(kept):
     assert answer_cache({"k": kept}).get("k") is None
+
+
+KEPT = {
+    "text": "Four.",
+    "usage": {"input_tokens": 9, "source": "provider"},
+    "cost_usd": "0.1",
+    "reasoning": None,
+    "finish_reason": "stop",
+    "raw_finish_reason": None,
+    "service_tier": None,
+    "served_model": None,
+    "response_id": None,
+}
+
+
+def test_what_is_kept_is_this():
+    found = answer_cache({"k": json.dumps(KEPT)}).get("k")
+
+    assert (found.text, found.usage.input_tokens) == ("Four.", 9)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": ["Four."]},
+        {"text": ""},
+        {"usage": None},
+        {"usage": {}},
+        {"usage": {"input_tokens": "9", "source": "provider"}},
+        {"usage": {"input_tokens": True, "source": "provider"}},
+        {"usage": {"input_tokens": -9, "source": "provider"}},
+        {"usage": {"source": 5}},
+        {"usage": {"source": "provider", "gold": 5}},
+        {"cost_usd": 0.1},
+        {"cost_usd": "NaN"},
+        {"cost_usd": "-1"},
+        {"cost_usd": "much"},
+        {"reasoning": {"a": 1}},
+        {"finish_reason": "length"},
+        {"finish_reason": None},
+    ],
+    ids=str,
+)
+def test_an_answer_of_another_shape_is_a_miss(changes):
+    assert answer_cache({"k": json.dumps(KEPT | changes)}).get("k") is None
+
+
+def test_an_answer_without_end_is_a_miss():
+    assert answer_cache({"k": "[" * 100_000}).get("k") is None
+
+
+# --- Back ends -------------------------------------------------------------------
+
+
+OWN = ["SimpleCache", "FileSystemCache", "NullCache", "RedisCache"]
+
+
+@pytest.fixture(params=OWN)
+def settings(request, tmp_path):
+    """LLM_CACHE for each back end of ours."""
+    found = {"CACHE_TYPE": request.param}
+    if request.param == "FileSystemCache":
+        found["CACHE_DIR"] = str(tmp_path / "answers")
+    if request.param == "RedisCache":
+        found["CACHE_REDIS_URL"] = request.getfixturevalue("redis_url")
+    return found
+
+
+def test_each_back_end_keeps_answers_as_text(settings):
+    cache = answer_cache(backend(None, given=settings))
+
+    cache.set("k", answer(), 60)
+    found = cache.get("k")
+
+    if settings["CACHE_TYPE"] == "NullCache":
+        assert found is None
+    else:
+        assert (found.text, found.cost_usd) == ("Four.", Decimal("0.00123"))
+
+
+class Bomb:
+    """What goes off when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def plant(kept, settings, key, value):
+    """Write bytes into a back end, past its serializer."""
+    match settings["CACHE_TYPE"]:
+        case "SimpleCache":
+            kept.make()._cache[key] = (0, value)
+        case "FileSystemCache":
+            name = hashlib.sha256(key.encode()).hexdigest()
+            path = Path(settings["CACHE_DIR"], name)
+            path.write_bytes(struct.pack("I", 0) + value)
+        case "RedisCache":
+            with redis.Redis.from_url(settings["CACHE_REDIS_URL"]) as client:
+                client.set(f"llm:answer:{key}", value)
+
+
+def test_what_is_planted_in_a_back_end_is_what_is_read(settings):
+    kept = backend(None, given=settings)
+
+    plant(kept, settings, "k", json.dumps(KEPT).encode())
+
+    found = answer_cache(kept).get("k")
+    assert bool(found) is (settings["CACHE_TYPE"] != "NullCache")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("before", [b"", b"!"])
+def test_a_pickle_in_a_back_end_is_a_miss_and_runs_nothing(
+    settings, tmp_path, protocol, before
+):
+    bomb = pickle.dumps(Bomb(tmp_path / "went-off"), protocol)
+    kept = backend(None, given=settings)
+    cache = answer_cache(kept)
+
+    plant(kept, settings, "k", before + bomb)
+
+    assert cache.get("k") is None
+    assert not (tmp_path / "went-off").exists()
+    pickle.loads(bomb).close()
+    assert (tmp_path / "went-off").exists()
+
+
+@pytest.mark.parametrize(
+    "planted", [b"", b"5", b"{", b"\xff{", b"9" * 5000, b"[]", b'{"text": "\xc3"}']
+)
+def test_garbage_in_a_back_end_is_a_miss(settings, caplog, planted):
+    kept = backend(None, given=settings)
+    plant(kept, settings, "k", planted)
+
+    assert answer_cache(kept).get("k") is None
+    assert caplog.records == []
+
+
+def files_of(folder):
+    return [path for path in Path(folder).iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize("before", [None, pickle.dumps(7), b"c\nc\n", b"no number"])
+def test_files_are_counted_and_the_oldest_given_up(tmp_path, before):
+    folder = tmp_path / "answers"
+    if before is not None:
+        FileSystemCache(str(folder)).set("host", {"a": 1})
+    given = {"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": str(folder)}
+    kept = backend(None, given=given | {"CACHE_THRESHOLD": 5})
+    if before is not None:
+        plant(kept, given, FileSystemCache._fs_count_file, before)
+
+    for number in range(20):
+        answer_cache(kept).set(str(number), answer(), 60 + number)
+
+    assert 3 <= len(files_of(folder)) <= 8
+    assert answer_cache(kept).get("19").text == "Four."
+
+
+def test_files_that_were_there_before_are_counted(tmp_path):
+    given = {
+        "CACHE_TYPE": "FileSystemCache",
+        "CACHE_DIR": str(tmp_path / "answers"),
+        "CACHE_THRESHOLD": 5,
+    }
+    kept = backend(None, given=given)
+    for number in range(4):
+        answer_cache(kept).set(str(number), answer(), 60 + number)
+
+    again = backend(None, given=given)
+
+    assert again.make()._file_count == 4
+
+
+def test_redis_settings_without_an_address_mean_the_one_that_is_set(redis_url):
+    kept = backend(redis_url, given={"CACHE_TYPE": "RedisCache"})
+
+    answer_cache(kept).set("k", answer(), 60)
+
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys() == [b"llm:answer:k"]
+
+
+def test_a_back_end_may_have_a_prefix_of_its_own(redis_url):
+    given = {"CACHE_TYPE": "RedisCache", "CACHE_KEY_PREFIX": "mine:"}
+
+    answer_cache(backend(redis_url, given=given)).set("k", answer(), 60)
+
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys() == [b"mine:k"]
+
+
+def test_a_redis_that_says_nothing_is_waited_for_once_and_then_left_alone(caplog):
+    with serving(lambda server, _: server.closing.wait()) as server:
+        given = {
+            "CACHE_TYPE": "RedisCache",
+            "CACHE_REDIS_HOST": "127.0.0.1",
+            "CACHE_REDIS_PORT": server.port,
+            "CACHE_OPTIONS": {"socket_timeout": 0.1},
+        }
+        cache = answer_cache(backend(None, given=given))
+        began = time.monotonic()
+
+        found = [cache.get("k") for _ in range(3)]
+
+    assert found == [None] * 3
+    assert time.monotonic() - began < 2
+    assert server.accepted <= 2
+    assert [record.args for record in caplog.records] == [
+        ("TimeoutError",),
+        ("Unreachable",),
+        ("Unreachable",),
+    ]
+
+
+class Own(NullCache):
+    """A back end that somebody else wrote."""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("RedisCache", "not str"),
+        (False, "not False"),
+        (5, "not int"),
+        ({}, "CACHE_TYPE is missing"),
+        ({"CACHE_TYPE": None}, "CACHE_TYPE is missing"),
+        ({"TYPE": "SimpleCache"}, "'TYPE' is no setting"),
+        ({"CACHE_TYPE": "SimplCache"}, "Did you mean 'SimpleCache'"),
+        ({"CACHE_TYPE": "no.such.module"}, "no back end 'no.such.module'"),
+        ({"CACHE_TYPE": "."}, "no back end"),
+        ({"CACHE_TYPE": "json.loads"}, "no back end"),
+        ({"CACHE_TYPE": "MemcachedCache"}, "unpickles"),
+        ({"CACHE_TYPE": "FileSystemCache"}, "TypeError"),
+        ({"CACHE_TYPE": "RedisCache", "CACHE_OPTIONS": 5}, "TypeError"),
+        ({"CACHE_TYPE": "SimpleCache", "CACHE_SERIALIZER": 1}, "leave CACHE_SERIAL"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_refused_with_the_cure(app, given, words):
+    with pytest.raises(ConfigError, match=f"LLM_CACHE.*{words}"):
+        backend(None, given=given, app=app)
+
+
+def test_a_back_end_of_somebody_elses_is_named_in_full(monkeypatch):
+    monkeypatch.setitem(sys.modules, "theirs", sys.modules[__name__])
+
+    kept = backend(None, given={"CACHE_TYPE": "theirs.Own"})
+
+    assert isinstance(kept.make(), Own)
+
+
+def test_flask_caching_is_loaded_when_an_answer_is_looked_for():
+    code = """
+import sys
+from flask_llm.guards.cache import AnswerCache, backend
+cache = AnswerCache(backend(None), secret=b"", scope="app")
+print("flask_caching" in sys.modules)
+cache.get("k")
+print("flask_caching" in sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_worker_makes_its_own_back_end():
+    kept = backend(None)
+    cache = answer_cache(kept)
+    cache.set("k", answer(), 60)
+
+    with kept.make()._lock:
+        worker = os.fork()
+        if worker == 0:
+            os._exit(0 if cache.get("k") is None else 1)
+    _, status = os.waitpid(worker, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert cache.get("k")
+
+
+# --- The app's own Cache ---------------------------------------------------------
+
+
+@pytest.fixture
+def host():
+    """An app with a Cache of its own."""
+    app = Flask("host")
+    app.config["CACHE_TYPE"] = "SimpleCache"
+    return app
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_cache_of_the_apps_is_borrowed(host, named):
+    theirs = Cache(host)
+    cache = answer_cache(backend(None, given=theirs if named else True, app=host))
+
+    cache.set("k", answer(), 60)
+
+    with host.app_context():
+        assert json.loads(theirs.get("llm:answer:k"))["text"] == "Four."
+        assert cache.get("k").text == "Four."
+        theirs.clear()
+    assert cache.get("k") is None
+
+
+def test_a_borrowed_cache_may_be_set_up_later(host):
+    theirs = Cache()
+    cache = answer_cache(backend(None, given=theirs, app=host))
+
+    theirs.init_app(host)
+    cache.set("k", answer(), 60)
+
+    assert cache.get("k")
+
+
+def test_a_borrowed_cache_keeps_its_settings_and_what_it_has(host):
+    theirs = Cache(host)
+    there = host.extensions["cache"][theirs]
+    before = vars(there).copy()
+    with host.app_context():
+        theirs.set("mine", {"a": 1})
+
+    cache = answer_cache(backend(None, given=theirs, app=host))
+    cache.set("k", answer(), 60)
+    cache.get("k")
+
+    assert vars(there) == before
+    assert there.serializer is type(there).serializer
+    with host.app_context():
+        assert theirs.get("mine") == {"a": 1}
+
+
+@pytest.mark.parametrize("planted", [b"{}", 5, {"text": "x"}, ["x"], Decimal(1), "x"])
+def test_what_is_no_text_of_ours_in_a_borrowed_cache_is_a_miss(host, planted):
+    theirs = Cache(host)
+    with host.app_context():
+        theirs.set("llm:answer:k", planted)
+
+    assert answer_cache(backend(None, given=theirs, app=host)).get("k") is None
+
+
+def test_a_cache_that_was_never_set_up_is_a_mistake(host):
+    cache = answer_cache(backend(None, given=Cache(), app=host))
+
+    with pytest.raises(ConfigError, match=r"LLM_CACHE.*init_app"):
+        cache.get("k")
+
+
+def test_the_only_cache_of_an_app_that_has_none_is_a_mistake(host):
+    with pytest.raises(ConfigError, match=r"LLM_CACHE.*init_app"):
+        answer_cache(backend(None, given=True, app=host)).get("k")
+
+
+def test_the_only_cache_of_an_app_that_has_two_is_a_mistake(host):
+    Cache(host)
+    Cache(host)
+
+    with pytest.raises(ConfigError, match=r"LLM_CACHE is True.*2"):
+        answer_cache(backend(None, given=True, app=host)).get("k")
 
 
 # --- End to end ------------------------------------------------------------------
@@ -406,7 +860,7 @@ def test_redis_keeps_json_for_a_day_less_chance(make_app, emulator, redis_url):
         flask_llm.complete("Two and two?", cache=True)
 
     with redis.Redis.from_url(redis_url) as client:
-        (key,) = client.keys()
+        (key,) = client.keys("llm:answer:*")
         value, seconds = client.get(key), client.ttl(key)
     kept = json.loads(value)
     assert re.fullmatch(rb"llm:answer:[0-9a-f]{64}", key)

@@ -36,6 +36,16 @@ DEFAULTS = {
     "LLM_MAX_RESPONSE_BYTES": 32 * 1024 * 1024,
     "LLM_HEARTBEAT": 5,
     "LLM_JOURNAL": None,
+    "LLM_FALLBACKS": {},
+    "LLM_BREAKER_FAILURES": 5,
+    "LLM_BREAKER_SECONDS": 30.0,
+    "LLM_QUOTAS": [],
+    "LLM_LIMITER": None,
+    "LLM_STORAGE_DOWN": "local",
+    "LLM_BUDGETS": [],
+    "LLM_TIMEZONE": "UTC",
+    "LLM_UNKNOWN_PRICE": "block",
+    "LLM_CACHE": None,
 }
 
 BAD = [
@@ -69,6 +79,27 @@ BAD = [
     ("LLM_PROVIDERS", {"a/b": {}}, "small letters"),
     ("LLM_MIN_INTERVAL", -0.1, "between"),
     ("LLM_MAX_CONCURRENT", 0, "from 1 up"),
+    ("LLM_FALLBACKS", [], "a dict of a model to a list"),
+    ("LLM_FALLBACKS", {"openai/a": "openai/b"}, "a dict of a model to a list"),
+    ("LLM_FALLBACKS", {1: []}, "a dict of a model to a list"),
+    ("LLM_BREAKER_FAILURES", -1, "from 0 up"),
+    ("LLM_BREAKER_SECONDS", 0, "between"),
+    ("LLM_QUOTAS", 5, "a list of strings"),
+    ("LLM_QUOTAS", [5], "a list of strings"),
+    ("LLM_QUOTAS", ["many"], "'20/minute per user'"),
+    ("LLM_QUOTAS", ["0/minute"], "is no quota"),
+    ("LLM_QUOTAS", ["5 per 0 minutes"], "is no quota"),
+    ("LLM_QUOTAS", ["5/fortnight"], "second, minute, hour, day, month or year"),
+    ("LLM_QUOTAS", ["5/minute per customer"], "per app, user, tenant, feature"),
+    ("LLM_STORAGE_DOWN", "ignore", "local, allow, deny"),
+    ("LLM_BUDGETS", {"user": 5}, "a list of strings"),
+    ("LLM_BUDGETS", ["5/day"], r"'$5/day per user'"),
+    ("LLM_BUDGETS", ["$5/minute"], "hour, day, week or month"),
+    ("LLM_BUDGETS", ["$-5/day"], "is no budget"),
+    ("LLM_BUDGETS", ["$5/day per customer"], "per app, user, tenant, feature"),
+    ("LLM_UNKNOWN_PRICE", "free", "block, allow"),
+    ("LLM_TIMEZONE", "Mars/Olympus", "Europe/Berlin"),
+    ("LLM_TIMEZONE", "../etc/passwd", "Europe/Berlin"),
     ("LLM_CACHE_TTL", 0, "from 1 up"),
     ("LLM_CACHE_TTL", 0.5, "from 1 up"),
     ("LLM_CACHE_SCOPE", "users", "Did you mean 'user'?"),
@@ -162,7 +193,7 @@ def test_default_is_the_contracts_and_is_written_back_to_be_seen(key, default):
 
     value = getattr(settings_of(app), key.removeprefix("LLM_").lower())
 
-    assert value == default
+    assert value == (tuple(default) if isinstance(default, list) else default)
     assert app.config[key] == default
 
 
@@ -403,3 +434,52 @@ def test_database_is_set_in_one_way_only():
 
 def test_every_protocol_may_be_named_in_a_row():
     assert set(PROTOCOL_NAMES) == set(PROTOCOLS)
+
+
+# Quotas and budgets
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        ("20/minute per user", (20, 1, "minute", "user")),
+        ("100/minute", (100, 1, "minute", "app")),
+        ("1000 per day per tenant", (1000, 1, "day", "tenant")),
+        ("5 per 10 minutes", (5, 10, "minute", "app")),
+        ("5/2 hours per model", (5, 2, "hour", "model")),
+        (" 7 / SECOND per Feature ", (7, 1, "second", "feature")),
+    ],
+)
+def test_quota_is_read(line, facts):
+    (quota,) = settings_of(set_up(LLM_QUOTAS=[line])).quotas
+
+    assert (quota.count, quota.every, quota.unit, quota.scope) == facts
+    assert quota.text == line
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        ("$1/day per user", ("1", "day", "user")),
+        ("$200/month", ("200", "month", "app")),
+        ("$0.005 per hour per provider", ("0.005", "hour", "provider")),
+        ("$ 50 / Week per tenant", ("50", "week", "tenant")),
+        ("$0/day", ("0", "day", "app")),
+    ],
+)
+def test_budget_is_read(line, facts):
+    (budget,) = settings_of(set_up(LLM_BUDGETS=[line])).budgets
+
+    assert (str(budget.limit_usd), budget.period, budget.scope) == facts
+
+
+def test_limits_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("FLASK_LLM_QUOTAS", '["20/minute per user"]')
+    monkeypatch.setenv("FLASK_LLM_BUDGETS", "$1/day")
+
+    app = Flask("settings")
+    app.config.from_prefixed_env()
+    app.register_blueprint(llm_bp)
+
+    assert settings_of(app).quotas[0].count == 20
+    assert settings_of(app).budgets[0].period == "day"

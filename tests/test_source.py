@@ -63,7 +63,7 @@ def test_answers_are_kept_in_redis_by_sha_256_for_a_day(make_app, redis_url, emu
         second = flask_llm.complete("What is Flask?", cache=True)
 
     with redis.Redis.from_url(redis_url) as client:
-        (key,) = client.keys()
+        (key,) = client.keys("llm:answer:*")
         lifetime = client.ttl(key)
     assert len(emulator.requests) == 1
     assert (first.cached, second.cached) == (False, True)

@@ -560,6 +560,196 @@ def fill(waiting, address):
     return waiting.connect_ex(address) >= 0
 
 
+# --- Several keys ----------------------------------------------------------------
+
+KEYS = [f"sk-key-{letter}-0123456789" for letter in "abc"]
+LIMITED = reply(b'{"error":{"message":"slower"}}', status="429 Too Many Requests")
+USED_UP = reply(b'{"error":{"message":"pay"}}', status="402 Payment Required")
+REFUSED = reply(b'{"error":{"message":"who?"}}', status="401 Unauthorized")
+LATER = with_header(LIMITED, b"Retry-After: 20")
+
+
+class Told:
+    """A transport, and what it told of: sleeps, holds, headers."""
+
+    def __init__(self):
+        self.sleeps, self.holds, self.heeded = [], [], []
+        self.transport = Transport(
+            backoff=0.01,
+            environ={},
+            sleep=self.sleeps.append,
+            heed=lambda _, headers: self.heeded.append(headers),
+            hold=lambda provider, seconds: self.holds.append((provider.name, seconds)),
+        )
+
+    def ask(self, url, keys, *, retries=2, verb="send"):
+        """Return the status of the error, 200 where there is none."""
+        retry = self.transport.retry(retries, 60)
+        provider = Provider(name="openai", base_url=url, keys=keys)
+        call = {"send": WHOLE, "stream": STREAM}[verb]
+        try:
+            answer = getattr(self.transport, verb)(call, provider, retry)
+        except ProviderError as error:
+            self.error = error
+            return error.status, retry.attempts
+        if verb == "stream":
+            answer.close()
+        return 200, retry.attempts
+
+
+@pytest.fixture
+def told():
+    told = Told()
+    yield told
+    told.transport.close()
+
+
+def keys_used(server):
+    """Return the letters of the keys that a server has seen."""
+    return [
+        request.partition(b"sk-key-")[2][:1].decode() for request in server.requests
+    ]
+
+
+@pytest.mark.parametrize("refusal", [LIMITED, LATER, USED_UP])
+@pytest.mark.parametrize("verb", ["send", "stream"])
+def test_another_key_takes_over_at_once(told, refusal, verb):
+    good = {"send": GOOD, "stream": STREAM_HEAD + chunk(event(1)) + LAST_CHUNK}[verb]
+
+    with serving(answering(refusal, good)) as server:
+        outcome = told.ask(server.url, Keys(KEYS[:2]), verb=verb)
+
+    assert outcome == (200, 2)
+    assert keys_used(server) == ["a", "b"]
+    assert (told.sleeps, told.holds) == ([], [])
+
+
+def test_a_rate_limited_key_rests_in_later_calls_too(told):
+    keys = Keys(KEYS)
+
+    with serving(answering(LATER, GOOD)) as server:
+        outcomes = [told.ask(server.url, keys, retries=0) for _ in range(5)]
+
+    assert [status for status, _ in outcomes] == [429, 200, 200, 200, 200]
+    assert "a" not in keys_used(server)[1:]
+    assert sorted(set(keys_used(server)[1:])) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "seconds"),
+    [
+        (LATER, 20),
+        (LIMITED, 30),
+        (with_header(LIMITED, b"Retry-After: 86400"), 600),
+        (USED_UP, 600),
+    ],
+)
+def test_how_long_a_key_rests(told, refusal, seconds):
+    keys = Keys(KEYS)
+
+    with serving(answering(refusal)) as server:
+        told.ask(server.url, keys, retries=2)
+
+    assert sorted(keys_used(server)) == ["a", "b", "c"]
+    assert keys.wait == pytest.approx(seconds, abs=5)
+
+
+def test_a_key_that_is_refused_does_not_rest_and_no_other_is_tried(told):
+    keys = Keys(KEYS)
+
+    with serving(answering(REFUSED)) as server:
+        outcome = told.ask(server.url, keys)
+
+    assert outcome == (401, 1)
+    assert keys_used(server) == ["a"]
+    assert (keys.next(), keys.wait) == (KEYS[1], 0)
+
+
+def test_another_key_counts_as_a_try(told):
+    with serving(answering(LATER)) as server:
+        outcome = told.ask(server.url, Keys(KEYS), retries=1)
+
+    assert outcome == (429, 2)
+    assert len(set(keys_used(server))) == 2
+
+
+def test_where_all_keys_rest_the_first_to_wake_is_waited_for(told):
+    sooner = with_header(LIMITED, b"Retry-After: 5")
+
+    with serving(answering(sooner, LATER, GOOD)) as server:
+        outcome = told.ask(server.url, Keys(KEYS[:2]))
+
+    assert outcome == (200, 3)
+    assert keys_used(server) == ["a", "b", "a"]
+    assert told.sleeps == [pytest.approx(5, abs=2)]
+    assert told.holds == [("openai", told.sleeps[0])]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "held"),
+    [
+        (LATER, [("openai", 20)]),
+        (with_header(BUSY, b"Retry-After: 7"), [("openai", 7)]),
+        (LIMITED, []),
+        (BUSY, []),
+        (with_header(WRONG, b"Retry-After: 7"), []),
+    ],
+)
+def test_all_callers_are_held_where_the_provider_says_for_how_long(told, refusal, held):
+    with serving(answering(refusal, GOOD)) as server:
+        told.ask(server.url, Keys(KEY), retries=0)
+
+    assert told.holds == held
+
+
+@pytest.mark.parametrize("keys", [Keys(KEY), Keys(lambda: KEY), None])
+def test_a_key_without_another_waits_as_it_is_told(told, keys):
+    with serving(answering(LATER, GOOD)) as server:
+        outcome = told.ask(server.url, keys)
+
+    assert outcome == (200, 2)
+    assert told.sleeps == [20]
+
+
+@pytest.mark.parametrize("verb", ["send", "stream"])
+def test_the_headers_of_every_answer_are_heeded(told, verb):
+    good = {"send": GOOD, "stream": STREAM_HEAD + chunk(event(1)) + LAST_CHUNK}[verb]
+    answers = [
+        with_header(answer, b"X-RateLimit-Remaining-Requests: %d" % left)
+        for left, answer in [(2, LIMITED), (1, BUSY), (0, good)]
+    ]
+
+    with serving(answering(*answers)) as server:
+        told.ask(server.url, Keys(KEY), verb=verb)
+
+    left = [headers["x-ratelimit-remaining-requests"] for headers in told.heeded]
+    assert left == ["2", "1", "0"]
+
+
+def test_headers_are_heeded_before_the_body_has_come(told):
+    head = with_header(STREAM_HEAD, b"X-Now: 1")
+    heeded = []
+
+    def handle(server, connection):
+        server.read_request(connection)
+        connection.sendall(head)
+        heeded.append(wait_until(lambda: told.heeded))
+        connection.sendall(chunk(event(1)) + LAST_CHUNK)
+
+    with serving(handle) as server:
+        told.ask(server.url, Keys(KEY), verb="stream")
+
+    assert heeded == [True]
+
+
+@pytest.mark.parametrize("refusal", [LATER, USED_UP, REFUSED])
+def test_no_error_holds_any_of_several_keys(told, refusal):
+    with serving(answering(refusal)) as server:
+        told.ask(server.url, Keys(KEYS))
+
+    assert "sk-key" not in "".join(shown_in(told.error))
+
+
 # --- TLS -------------------------------------------------------------------------
 
 

@@ -79,6 +79,8 @@ class Prompt:
     timeout: float = 30.0
     """Seconds for the whole call: queueing, retries, body and stream."""
     retries: int = 2
+    fallbacks: tuple[str, ...] = ()
+    """Models to go on to, as ``provider/model``."""
     user: str | None = None
     tenant: str | None = None
     feature: str | None = None
@@ -88,6 +90,19 @@ class Prompt:
     def full_model(self) -> str:
         """``provider/model``."""
         return f"{self.provider}/{self.model}"
+
+    def subject(self, scope: str) -> str:
+        """Return whose calls a quota or a budget of a scope counts with this one.
+
+        Calls without a user count together, and so on; ``app`` is all calls.
+        """
+        match scope:
+            case "app":
+                return ""
+            case "model":
+                return self.full_model
+            case _:
+                return getattr(self, scope) or ""
 
     def chosen(self, name: str) -> Any:
         """Return an option that the caller set, and None for a mere default."""

@@ -10,6 +10,7 @@ import click
 
 from flask_llm.cli.group import llm_cli
 from flask_llm.errors import LLMError
+from flask_llm.guards.shared import Down
 from flask_llm.state import State, current_state
 from flask_llm.usage.database import named_errors
 
@@ -40,6 +41,8 @@ def _checks(state: State) -> Iterator[Check]:
     yield _journal(state)
     yield _key(state)
     yield _model(state)
+    yield _shared(state)
+    yield _price(state)
     yield _reports(state)
 
 
@@ -75,6 +78,33 @@ def _model(state: State) -> Check:
     if notice:
         return Check(good=False, text=f"{notice} Set LLM_MODEL to a current model.")
     return Check(good=True, text=f"{state.settings.model} is not about to be retired.")
+
+
+def _shared(state: State) -> Check:
+    if state.shared is None:
+        return Check(
+            good=True,
+            text="Each process counts quotas, slots and kept answers by itself; for "
+            "more than one worker set LLM_REDIS_URL.",
+        )
+    try:
+        state.shared.run("return 1", [])
+    except Down as error:
+        reason = type(error.__cause__).__name__
+        return Check(good=False, text=f"LLM_REDIS_URL cannot be reached ({reason}).")
+    return Check(good=True, text="Redis is there.")
+
+
+def _price(state: State) -> Check:
+    model = state.settings.model
+    known = state.prices.explain(model).source != "none"
+    if known or not state.settings.budgets or state.settings.unknown_price == "allow":
+        return Check(good=True, text="No budget stands in the way of the model.")
+    return Check(
+        good=False,
+        text=f"LLM_BUDGETS refuses {model}, whose price is not known: add it to "
+        "LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'.",
+    )
 
 
 def _reports(state: State) -> Check:

@@ -13,10 +13,14 @@ from blinker import NamedSignal
 
 from flask_llm import signals, tokens
 from flask_llm.chat import Completion
+from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job
-from flask_llm.errors import LimitError, LLMError
+from flask_llm.client.outcomes import complaint, may_be_billed, spent, status
+from flask_llm.errors import BudgetExceeded, ConfigError, LLMError
+from flask_llm.guards import Budgets, BudgetState
+from flask_llm.guards.budgets import passed_warning, refusal
 from flask_llm.pricing import Cost, Prices
-from flask_llm.usage import Ledger, Outcome
+from flask_llm.usage import Ledger, NoRoom, Outcome
 
 logger = logging.getLogger("flask_llm")
 
@@ -33,6 +37,8 @@ class Books:
         self,
         ledger: Ledger,
         prices: Prices,
+        budgets: Budgets,
+        gate: Gate,
         *,
         sender: object,
         log_content: bool,
@@ -40,26 +46,55 @@ class Books:
     ) -> None:
         self._ledger = ledger
         self._prices = prices
+        self._budgets = budgets
+        self._gate = gate
         self._sender = sender
         self._log_content = log_content
         self._clock = clock
         self._unpriced: set[str] = set()
 
     @contextmanager
-    def open(self, job: Job) -> Iterator[None]:
-        """Write the row of a call, and settle it where the call fails."""
-        job.entry = self._ledger.open(job.prompt, streamed=job.streamed)
-        self._tell(signals.completion_started, job)
+    def watch(self, job: Job) -> Iterator[None]:
+        """Write a call down that fails, whether its row is open or not.
+
+        Wrong set-up is no call: without tables there is nothing to write to.
+        """
         try:
             yield
         except BaseException as error:
-            self.fail(job, error)
+            if isinstance(error, ConfigError) and job.entry is None:
+                self._gate.leave(job, error=error)
+            else:
+                self.fail(job, error)
             raise
 
+    def open(self, job: Job) -> None:
+        """Write the row of a call, and reserve what it may cost.
+
+        :raises BudgetExceeded: where a budget has no room for it.
+        :raises UnknownPriceError: where a budget applies and the price is not known.
+        """
+        began = self._clock()
+        reservation = self._budgets.reservation(job.prompt, job.call)
+        try:
+            job.entry = self._ledger.open(
+                job.prompt,
+                reservation,
+                request_id=job.first_id,
+                streamed=job.streamed,
+            )
+        except NoRoom as full:
+            raise refusal(reservation.nanos, full.hold, full.standing) from None
+        # A slow database is not to use up the provider's time.
+        job.extend(self._clock() - began)
+        self._tell(signals.completion_started, job)
+
     def finish(self, job: Job, completion: Completion) -> Completion:
-        """Price an answer and settle its row."""
+        """Price an answer, settle its row and let the next call in."""
         completion, cost = self._completed(job, completion, partial=False)
-        self._settle(job, Outcome(status="ok", **_spent(completion, cost)))
+        self._gate.leave(job, completion=completion)
+        self._settle(job, Outcome(status="ok", **spent(completion, cost)))
+        self._gate.keep(job, completion)
         self._tell_end(job, "ok", completion=completion)
         return completion
 
@@ -70,15 +105,18 @@ class Books:
 
         :param partial: as much of the answer as has come.
         """
-        spent: dict[str, Any] = {}
+        used: dict[str, Any] = {"may_be_billed": job.sent and may_be_billed(error)}
         if partial is not None:
             partial, cost = self._completed(job, partial, partial=True)
-            spent = _spent(partial, cost)
+            used |= spent(partial, cost)
+        self._gate.leave(job, completion=partial, error=error)
+        how = status(job, error)
+        self._settle(job, Outcome(status=how, **used, **complaint(error)), error)
         if isinstance(error, LLMError):
             self._fill_in(job, error, partial)
-        status = _status(error)
-        self._settle(job, Outcome(status=status, **spent, **_complaint(error)), error)
-        self._tell_end(job, status, completion=partial, error=error)
+        if isinstance(error, BudgetExceeded):
+            self._tell(signals.budget_exceeded, job, error=error)
+        self._tell_end(job, how, completion=partial, error=error)
         return partial
 
     def kept(self, job: Job, found: Completion) -> Completion:
@@ -92,7 +130,8 @@ class Books:
             duration_ms=self.elapsed_ms(job),
             finish_reason=found.finish_reason,
         )
-        job.entry = self._ledger.record(job.prompt, outcome, streamed=job.streamed)
+        self._gate.leave(job)
+        self._record(job, outcome)
         completion = replace(
             self._identified(job, found), cost_usd=Decimal(0), cost_source="cache"
         )
@@ -166,19 +205,27 @@ class Books:
     def _settle(
         self, job: Job, outcome: Outcome, error: BaseException | None = None
     ) -> None:
-        if job.slot:
-            job.slot.release()
         if job.sent:
             self._tell(signals.provider_called, job, error=error)
-        assert job.entry is not None  # noqa: S101 - open() has written it
-        self._ledger.settle(
-            job.entry,
-            replace(
-                outcome,
-                duration_ms=self.elapsed_ms(job),
-                first_token_ms=job.first_token_ms,
-                attempts=job.attempts,
-            ),
+        outcome = replace(
+            outcome,
+            duration_ms=self.elapsed_ms(job),
+            first_token_ms=job.first_token_ms,
+            attempts=job.attempts,
+        )
+        if job.entry is None:
+            self._record(job, outcome)
+            return
+        standings = self._ledger.settle(job.entry, outcome)
+        charged = job.entry.row["cost_nanos"] or 0
+        for hold, standing in standings.items():
+            if passed_warning(hold, standing, charged):
+                state = BudgetState.of(hold, standing)
+                self._tell(signals.budget_warning, job, budget=state)
+
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        job.entry = self._ledger.record(
+            job.prompt, outcome, request_id=job.first_id, streamed=job.streamed
         )
 
     def _tell_end(self, job: Job, status: str, **facts: Any) -> None:
@@ -197,31 +244,3 @@ class Books:
 
 def _known(usd: Decimal | None, source: str = "none") -> Cost:
     return Cost(usd=usd, source=source, basis="", prices_version="")
-
-
-def _spent(completion: Completion, cost: Cost) -> dict[str, Any]:
-    return {
-        "usage": completion.usage,
-        "cost_nanos": cost.nanos,
-        "cost_source": cost.source,
-        "served_model": completion.served_model,
-        "service_tier": completion.service_tier,
-        "finish_reason": completion.finish_reason,
-    }
-
-
-def _complaint(error: BaseException) -> dict[str, Any]:
-    code = getattr(error, "code", None)
-    status = getattr(error, "status", None)
-    return {
-        # Exceptions of others have codes of their own: SystemExit's is a number.
-        "error_code": code if code and isinstance(code, str) else type(error).__name__,
-        "error_status": status if isinstance(status, int) else None,
-        "provider_request_id": getattr(error, "provider_request_id", None),
-    }
-
-
-def _status(error: BaseException) -> str:
-    if isinstance(error, LimitError):
-        return "refused"
-    return "failed" if isinstance(error, Exception) else "cancelled"

@@ -1,20 +1,48 @@
-"""The whole story of a call: cache, row, slot, provider, price, row."""
+"""The whole story of a call: guards, row, slot, provider, price, row."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from flask_llm.chat import Completion, Prompt
 from flask_llm.client.books import Books
+from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job
 from flask_llm.client.stream import Replay, Stream
-from flask_llm.guards import AnswerCache, Pacing
+from flask_llm.errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    LLMError,
+    OverloadedError,
+    QuotaExhaustedError,
+    RateLimitError,
+    ReadTimeout,
+    ServerError,
+)
+from flask_llm.guards import Budgets
 from flask_llm.pricing import Prices
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Providers
+from flask_llm.retry import Deadline
 from flask_llm.transport import Transport
 from flask_llm.usage import Ledger
+
+GO_ON = (
+    OverloadedError,
+    RateLimitError,
+    QuotaExhaustedError,
+    ServerError,
+    ReadTimeout,
+    ConnectionFailed,
+    DeadlineExceeded,
+)
+"""Errors that another model may not have."""
+
+Answer = TypeVar("Answer", Completion, Stream)
 
 
 class Client:
@@ -32,19 +60,24 @@ class Client:
         transport: Transport,
         ledger: Ledger,
         prices: Prices,
-        pacing: Pacing,
-        cache: AnswerCache,
+        budgets: Budgets,
+        gate: Gate,
         sender: object = None,
         log_content: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.providers = providers
         self._transport = transport
-        self._pacing = pacing
-        self._cache = cache
+        self._gate = gate
         self._clock = clock
         self._books = Books(
-            ledger, prices, sender=sender, log_content=log_content, clock=clock
+            ledger,
+            prices,
+            budgets,
+            gate,
+            sender=sender,
+            log_content=log_content,
+            clock=clock,
         )
 
     def complete(self, prompt: Prompt) -> Completion:
@@ -52,19 +85,7 @@ class Client:
 
         :raises LLMError: how it ended otherwise.
         """
-        job = self._job(prompt)
-        if found := self._found(job):
-            return self._books.kept(job, found)
-        with self._books.open(job):
-            self._start(job)
-            with self._pacing.slot(job.provider, job.retry.deadline):
-                job.sent = True
-                reply = self._transport.send(job.call, job.provider, job.retry)
-            completion = job.protocol.parse(reply.json)
-        completion = self._books.finish(job, completion)
-        if job.cache_key:
-            self._cache.set(job.cache_key, completion, prompt.cache)
-        return completion
+        return self._first_of(prompt, self._complete, streamed=False)
 
     def stream(self, prompt: Prompt, *, heartbeat: float | None = None) -> Stream:
         """Ask, and return once the answer has begun.
@@ -72,38 +93,100 @@ class Client:
         :param heartbeat: seconds of silence after which the stream says so.
         :raises LLMError: how it ended otherwise.
         """
-        job = self._job(prompt, streamed=True)
-        if found := self._found(job):
-            return Replay(self._books.kept(job, found))
-        with self._books.open(job):
-            self._start(job)
-            job.slot = self._pacing.acquire(job.provider, job.retry.deadline)
-            job.sent = True
-            events = self._transport.stream(job.call, job.provider, job.retry)
-        return Stream(job, self._books, self._cache, events, heartbeat=heartbeat)
+
+        def begin(job: Job) -> Stream:
+            return self._stream(job, heartbeat)
+
+        return self._first_of(prompt, begin, streamed=True)
 
     def close(self) -> None:
         """Close the connections that are kept."""
         self._transport.close()
 
-    def _job(self, prompt: Prompt, *, streamed: bool = False) -> Job:
+    def _complete(self, job: Job) -> Completion:
+        with self._books.watch(job):
+            self._gate.check(job)
+            if found := self._gate.find(job):
+                return self._books.kept(job, found)
+            self._books.open(job)
+            self._gate.wait(job)
+            job.sent = True
+            reply = self._transport.send(job.call, job.provider, job.retry)
+            completion = job.protocol.parse(reply.json)
+        return self._books.finish(job, completion)
+
+    def _stream(self, job: Job, heartbeat: float | None) -> Stream:
+        with self._books.watch(job):
+            self._gate.check(job)
+            if found := self._gate.find(job):
+                return Replay(self._books.kept(job, found))
+            self._books.open(job)
+            self._gate.wait(job)
+            job.sent = True
+            events = self._transport.stream(job.call, job.provider, job.retry)
+        job.begin_answer()
+        return Stream(job, self._books, self._gate, events, heartbeat=heartbeat)
+
+    def _first_of(
+        self, prompt: Prompt, ask: Callable[[Job], Answer], *, streamed: bool
+    ) -> Answer:
+        """Ask the model and, where it cannot answer, those that stand in for it.
+
+        Each has its own row, and all share one request id and one deadline.
+        """
+        whole = Deadline(prompt.timeout, clock=self._clock)
+        stand_ins = list(prompt.fallbacks)
+        failed: list[str] = []
+        request_id: str | None = None
+        while True:
+            job = self._job(prompt, whole, streamed=streamed, is_last=not stand_ins)
+            job.first_id = request_id
+            try:
+                return ask(job)
+            except GO_ON as error:
+                if not stand_ins or whole.remaining() <= 0:
+                    _tell_of(failed, error)
+                    raise
+                failed.append(f"{prompt.full_model}: {error.message}")
+                request_id = job.request_id
+                prompt = self._instead(prompt, stand_ins.pop(0))
+
+    def _job(
+        self, prompt: Prompt, whole: Deadline, *, streamed: bool, is_last: bool
+    ) -> Job:
         provider = self.providers[prompt.provider]
         protocol = PROTOCOLS[provider.protocol]
-        job = Job(
+        call = protocol.render(prompt, provider, stream=streamed)
+        deadline = whole
+        if not is_last:
+            # What stands in needs time, too, where this one does not answer at all.
+            seconds = min(whole.remaining() / 2, provider.timeout or math.inf)
+            deadline = whole.within(seconds)
+        plain = protocol.render(prompt, provider, stream=False) if streamed else call
+        return Job(
             prompt=prompt,
             provider=provider,
-            call=protocol.render(prompt, provider, stream=streamed),
+            call=call,
             started=self._clock(),
+            whole=whole,
+            retry=self._transport.retry(prompt.retries, deadline),
             streamed=streamed,
+            cached_call=plain if prompt.cache else None,
         )
-        if prompt.cache:
-            whole = protocol.render(prompt, provider, stream=False)
-            job.cache_key = self._cache.key(prompt, provider, whole)
-        return job
 
-    def _start(self, job: Job) -> None:
-        """Begin the deadline: a slow database is not to use up the provider's time."""
-        job.retry = self._transport.retry(job.prompt.retries, job.prompt.timeout)
+    def _instead(self, prompt: Prompt, model: str) -> Prompt:
+        """Return the same question to another model.
 
-    def _found(self, job: Job) -> Completion | None:
-        return self._cache.get(job.cache_key) if job.cache_key else None
+        ``extra`` is in one wire format's words, and stays behind where the other
+        model's is a different one.
+        """
+        provider, name = self.providers.resolve(model)
+        before = self.providers[prompt.provider]
+        same = provider.protocol == before.protocol
+        extra = prompt.extra if same else {}
+        return replace(prompt, provider=provider.name, model=name, extra=extra)
+
+
+def _tell_of(failed: list[str], error: LLMError) -> None:
+    for line in failed:
+        error.add_note(f"Tried before: {line}")

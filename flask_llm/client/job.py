@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flask_llm.chat import Prompt
-from flask_llm.guards import Slot
+from flask_llm.guards import Lead, Slot, Taken
 from flask_llm.protocols import PROTOCOLS, WireProtocol
 from flask_llm.providers import Provider
-from flask_llm.retry import Retry
+from flask_llm.retry import Deadline, Retry
 from flask_llm.usage import Entry
 from flask_llm.wire import Call
 
@@ -22,14 +22,41 @@ class Job:
     call: Call
     started: float
     """Seconds on the client's clock."""
+    whole: Deadline
+    """That of the whole call, all the models that are tried together."""
+    retry: Retry
+    """This model's deadline and its tries."""
     streamed: bool = False
-    retry: Retry = field(default_factory=Retry)
-    """Deadline and tries; begun when the row is written."""
-    cache_key: str | None = None
+    cached_call: Call | None = None
+    """The call as it would be without streaming, where its answer may be kept."""
+    first_id: str | None = None
+    """The request id, where another model was tried before."""
     entry: Entry | None = None
     sent: bool = False
     first_token_ms: int | None = None
+    taken: Taken | None = None
+    lead: Lead | None = None
     slot: Slot | None = None
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether another model was tried before."""
+        return self.first_id is not None
+
+    @property
+    def deadline(self) -> Deadline:
+        """By when this model must have answered."""
+        return self.retry.deadline
+
+    def extend(self, seconds: float) -> None:
+        """Put the deadline off."""
+        self.whole.extend(seconds)
+        if self.deadline is not self.whole:
+            self.deadline.extend(seconds)
+
+    def begin_answer(self) -> None:
+        """Give an answer that has begun all the time there is."""
+        self.deadline.extend(self.whole.remaining() - self.deadline.remaining())
 
     @property
     def protocol(self) -> WireProtocol:

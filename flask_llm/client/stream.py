@@ -9,9 +9,9 @@ from typing import NoReturn, Self
 
 from flask_llm.chat import Chunk, Completion, Text
 from flask_llm.client.books import Books
+from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job
 from flask_llm.errors import LLMError, ProviderError, ResponseError, StreamInterrupted
-from flask_llm.guards import AnswerCache
 from flask_llm.transport import EventStream
 from flask_llm.wire import Event
 
@@ -43,14 +43,14 @@ class Stream:
         self,
         job: Job,
         books: Books,
-        cache: AnswerCache,
+        gate: Gate,
         events: EventStream,
         *,
         heartbeat: float | None = None,
     ) -> None:
         self._job = job
         self._books = books
-        self._cache = cache
+        self._gate = gate
         self._events = events
         self._incoming = events.events(heartbeat)
         self._fold = job.protocol.fold()
@@ -90,9 +90,9 @@ class Stream:
 
     def __del__(self) -> None:
         # Dropped without being closed, as by a view that fails after it has made its
-        # response. Only the slot is given back: a finaliser may wait for no lock.
-        if not getattr(self, "_over", True) and self._job.slot:
-            self._job.slot.abandon()
+        # response. The row is left to the sweep: a finaliser may wait for no lock.
+        if not getattr(self, "_over", True):
+            self._gate.abandon(self._job)
 
     def piece(self) -> Chunk | None:
         """Return the next chunk, or None where the model was silent for a heartbeat.
@@ -152,9 +152,6 @@ class Stream:
             self._books.fail(self._job, error)
             raise
         self._completion = self._books.finish(self._job, completion)
-        if self._job.cache_key:
-            seconds = self._job.prompt.cache
-            self._cache.set(self._job.cache_key, self._completion, seconds)
 
     def _break(self, cause: ProviderError, *, interrupted: bool) -> NoReturn:
         """Settle a stream that broke, and raise why."""

@@ -1,6 +1,21 @@
 """What stands between a call and its provider."""
 
-from flask_llm.guards.cache import AnswerCache
+from flask_llm.guards.breaker import Breaker
+from flask_llm.guards.budgets import Budgets, BudgetState
+from flask_llm.guards.cache import AnswerCache, Lead
 from flask_llm.guards.pacing import Pacing, Slot
+from flask_llm.guards.quotas import Quotas, Taken
+from flask_llm.guards.shared import Shared
 
-__all__ = ["AnswerCache", "Pacing", "Slot"]
+__all__ = [
+    "AnswerCache",
+    "Breaker",
+    "BudgetState",
+    "Budgets",
+    "Lead",
+    "Pacing",
+    "Quotas",
+    "Shared",
+    "Slot",
+    "Taken",
+]

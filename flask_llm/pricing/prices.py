@@ -131,6 +131,42 @@ class Prices:
         source = rule.source if rule and usd is not None else "none"
         return Cost(usd=usd, source=source, basis=basis, prices_version=self.version)
 
+    def ceiling(
+        self,
+        model: str,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        service_tier: str | None = None,
+        hour_cache: bool = False,
+    ) -> Cost:
+        """Return what a call can cost at most, at the dearest price that may apply.
+
+        All of the input may be written to a cache, all of the output may be reasoning,
+        and a call may be served at the standard tier whatever it asked for.
+
+        :param service_tier: the tier that is asked for.
+        :param hour_cache: whether it may ask for a cache that lasts an hour.
+        """
+        usages = [
+            Usage(
+                input_tokens=input_tokens,
+                cache_write_tokens=written,
+                cache_write_1h_tokens=written if hour_cache else 0,
+                output_tokens=output_tokens,
+                reasoning_tokens=reasoning,
+            )
+            for written in (0, input_tokens)
+            for reasoning in (0, output_tokens)
+        ]
+        costs = [
+            self.cost(model, usage, service_tier=tier)
+            for tier in {service_tier, None}
+            for usage in usages
+        ]
+        unknown = [cost for cost in costs if cost.usd is None]
+        return unknown[0] if unknown else max(costs, key=lambda cost: cost.usd or 0)
+
     def explain(self, model: str, at: datetime | None = None) -> Explanation:
         """Return the rule and the rates that a model is priced by."""
         rule = self._rule(model)

@@ -58,6 +58,8 @@ class Provider:
     quirks: Quirks = Quirks()
     min_interval: float = 0.1
     max_concurrent: int = 5
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
     timeout: float | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool | str = True

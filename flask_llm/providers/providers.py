@@ -89,7 +89,15 @@ def _changed(
         provider = Provider(name=name, base_url="", needs_key=False)
     given = {
         key: getattr(change, key)
-        for key in ("base_url", "timeout", "proxies", "verify", "headers")
+        for key in (
+            "base_url",
+            "timeout",
+            "proxies",
+            "verify",
+            "headers",
+            "requests_per_minute",
+            "tokens_per_minute",
+        )
     }
     provider = replace(
         provider,

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask_llm.errors import ConfigError, nearest
+from flask_llm.settings.keys import Keys
 
 PROTOCOLS = ("chat_completions", "anthropic_messages", "generate_content")
 
 Read = Callable[[Any], Any]
 """Turns a raw value into the one that is kept, or raises ValueError with the cure."""
-
-
-class Keys:
-    """One provider's API keys, which no repr, log or error shows.
-
-    :param source: a key, several to take in turn, or a function that returns one.
-    """
-
-    __slots__ = ("_next",)
-
-    def __init__(self, source: str | list[str] | Callable[[], str]) -> None:
-        if callable(source):
-            self._next: Callable[[], str] = source
-        else:
-            keys = [source] if isinstance(source, str) else source
-            self._next = itertools.cycle(keys).__next__
-
-    def next(self) -> str:
-        """Return the key for the next request."""
-        return self._next()
-
-    def __repr__(self) -> str:
-        return "Keys(***)"
 
 
 def number(low: float, high: float = 1e9) -> Read:
@@ -127,6 +105,29 @@ def redis(value: Any) -> str:
     if not text(value).startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("a URL such as redis://localhost:6379/0 is needed")
     return text(value)
+
+
+def zone(value: Any) -> str:
+    """Read the name of a time zone."""
+    try:
+        return ZoneInfo(text(value)).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(
+            "the name of a time zone is needed, such as Europe/Berlin; where the "
+            "system has none of them: pip install tzdata"
+        ) from None
+
+
+def fallbacks(value: Any) -> dict[str, tuple[str, ...]]:
+    """Read a dict of models to lists of models."""
+    if not isinstance(value, Mapping):
+        raise ValueError("a dict of a model to a list of models is needed")
+    for model, others in value.items():
+        if isinstance(others, str) or not all(
+            isinstance(name, str) for name in (model, *others)
+        ):
+            raise ValueError("a dict of a model to a list of models is needed")
+    return {model: tuple(others) for model, others in value.items()}
 
 
 def keys(value: Any) -> Keys:

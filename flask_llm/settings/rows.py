@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from flask_llm.errors import ConfigError, nearest
+from flask_llm.settings.keys import Keys
 from flask_llm.settings.readers import (
     PROTOCOLS,
-    Keys,
     choice,
     keys,
     number,
@@ -32,6 +32,8 @@ class ProviderSettings:
     headers: Mapping[str, str] = field(
         default_factory=dict, repr=False, metadata={"read": strings}
     )
+    requests_per_minute: int | None = field(default=None, metadata={"read": whole(1)})
+    tokens_per_minute: int | None = field(default=None, metadata={"read": whole(1)})
     min_interval: float | None = field(default=None, metadata={"read": number(0)})
     max_concurrent: int | None = field(default=None, metadata={"read": whole(1)})
     timeout: float | None = field(default=None, metadata={"read": number(0.001)})

@@ -13,13 +13,16 @@ from flask_llm.settings.readers import (
     anything,
     boolean,
     choice,
+    fallbacks,
     number,
     read_key,
     redis,
     text,
     whole,
+    zone,
 )
 from flask_llm.settings.rows import ProviderSettings, providers
+from flask_llm.settings.rules import Budget, Quota, budgets, quotas
 
 
 def setting(default: Any, read: Read, doc: str, *, secret: bool = False) -> Any:
@@ -74,14 +77,68 @@ class Settings:
         dict,
         providers,
         "Providers of your own, and changes to the built-in ones: name to a dict of"
-        " api_key, base_url, protocol, headers, min_interval, max_concurrent, timeout,"
-        " proxies, verify.",
+        " api_key, base_url, protocol, headers, requests_per_minute, tokens_per_minute,"
+        " min_interval, max_concurrent, timeout, proxies, verify.",
     )
     min_interval: float = setting(
         0.1, number(0, 3_600), "Seconds between two requests to one provider."
     )
     max_concurrent: int = setting(
         5, whole(1), "Requests that one provider works on at a time."
+    )
+    fallbacks: Mapping[str, tuple[str, ...]] = setting(
+        dict,
+        fallbacks,
+        "Models to go on to when one cannot answer: a model to a list of models.",
+    )
+    breaker_failures: int = setting(
+        5,
+        whole(0),
+        "Failed calls in a row after which a provider is left alone; 0 never does.",
+    )
+    breaker_seconds: float = setting(
+        30.0,
+        number(0.001, 86_400),
+        "Seconds that such a provider is left alone before one call tries it again.",
+    )
+    quotas: tuple[Quota, ...] = setting(
+        list,
+        quotas,
+        'Calls that are allowed: "20/minute per user", "1000/day per tenant",'
+        ' "100/minute".',
+    )
+    limiter: Any = setting(
+        None,
+        anything,
+        "Count quotas in the storage of the app's own Flask-Limiter: the Limiter, or"
+        " True for the only one.",
+    )
+    storage_down: str = setting(
+        "local",
+        choice("local", "allow", "deny"),
+        "What quotas do while their storage cannot be reached: count in this process,"
+        " allow all calls or deny them.",
+    )
+    budgets: tuple[Budget, ...] = setting(
+        list,
+        budgets,
+        'Money that may be spent: "$1/day per user", "$50/month per feature",'
+        ' "$200/month".',
+    )
+    timezone: str = setting(
+        "UTC", zone, "Where the hours, days, weeks and months of budgets begin."
+    )
+    unknown_price: str = setting(
+        "block",
+        choice("block", "allow"),
+        "Whether a model without a price may be asked where a budget applies.",
+    )
+    cache: Any = setting(
+        None,
+        anything,
+        "Where kept answers live: the app's own Flask-Caching Cache, or CACHE_ settings"
+        " for one of ours. If unset, in Redis where LLM_REDIS_URL is set, else in this"
+        " process.",
     )
     cache_ttl: int = setting(
         86_400,
@@ -96,7 +153,8 @@ class Settings:
     redis_url: str | None = setting(
         None,
         redis,
-        "Where kept answers live; without it, in this process.",
+        "Redis, for all that workers share: quotas, pacing, kept answers, the breaker."
+        " Without it each process counts by itself.",
         secret=True,
     )
     database_uri: str | None = setting(

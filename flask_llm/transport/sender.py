@@ -12,19 +12,29 @@ from urllib.request import getproxies
 import requests
 from requests.utils import should_bypass_proxies
 
-from flask_llm.errors import ProviderError, ResponseError
+from flask_llm.errors import (
+    OverloadedError,
+    ProviderError,
+    RateLimitError,
+    ResponseError,
+)
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline, Retry
 from flask_llm.transport.body import EventStream, Reader
 from flask_llm.transport.failures import named_errors, too_late
-from flask_llm.transport.session import new_session, prepare, strike
+from flask_llm.transport.session import Prepared, new_session, prepare, rest, strike
 from flask_llm.wire import Call, Reply
 
 _ERROR_STATUS = 400
 
+Headers = Mapping[str, str]
 
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _nothing(*_: object) -> None:
+    """Stand in for whoever is not interested."""
 
 
 def _after_fork() -> None:
@@ -43,6 +53,10 @@ class Transport:
     :param max_response_bytes: where an answer is cut off as an error.
     :param pool_size: connections kept per host.
     :param environ: where proxies and the CA bundle are named.
+    :param heed: told the headers of every answer as soon as they are there, names in
+        lower case.
+    :param hold: told for how many seconds a provider wants to be left alone by all,
+        where it says so and no other key would help.
     """
 
     def __init__(
@@ -55,6 +69,8 @@ class Transport:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
         environ: Mapping[str, str] = os.environ,
+        heed: Callable[[Provider, Headers], object] = _nothing,
+        hold: Callable[[Provider, float], object] = _nothing,
     ) -> None:
         self._connect_timeout = connect_timeout
         self._backoff = backoff
@@ -62,6 +78,8 @@ class Transport:
         self._pool_size = pool_size
         self._clock = clock
         self._sleep = sleep
+        self._heed = heed
+        self._hold = hold
         self._proxies = getproxies()
         self._no_proxy = self._proxies.pop("no", None)
         self._bundle = environ.get("REQUESTS_CA_BUNDLE") or environ.get(
@@ -90,11 +108,16 @@ class Transport:
         self._lock = threading.Lock()
         self._session = None
 
-    def retry(self, retries: int, seconds: float) -> Retry:
-        """Begin a call: its deadline, and its supply of tries within it."""
+    def retry(self, retries: int, within: Deadline | float) -> Retry:
+        """Return a call's supply of tries.
+
+        :param within: its deadline, or the seconds until then.
+        """
+        if not isinstance(within, Deadline):
+            within = Deadline(within, clock=self._clock)
         return Retry(
             retries,
-            deadline=Deadline(seconds, clock=self._clock),
+            deadline=within,
             backoff=self._backoff,
             connect_timeout=self._connect_timeout,
             sleep=self._sleep,
@@ -106,11 +129,12 @@ class Transport:
         :raises ProviderError: how the last try ended.
         """
         while True:
+            prepared = _prepared(call, provider)
             try:
-                response = self._open(call, provider, retry)
+                response = self._open(prepared, provider, retry)
                 return self._whole(response, provider, retry.deadline)
             except ProviderError as error:
-                retry.after(error)
+                self._after(error, prepared, provider, retry)
 
     def stream(self, call: Call, provider: Provider, retry: Retry) -> EventStream:
         """Send until a stream has begun: its first event is there and is no error.
@@ -118,19 +142,42 @@ class Transport:
         :raises ProviderError: how the last try ended.
         """
         while True:
+            prepared = _prepared(call, provider)
             try:
-                return self._begin(self._open(call, provider, retry), provider, retry)
+                response = self._open(prepared, provider, retry)
+                return self._begin(response, provider, retry)
             except ProviderError as error:
-                retry.after(error)
+                self._after(error, prepared, provider, retry)
 
-    def _open(self, call: Call, provider: Provider, retry: Retry) -> requests.Response:
+    def _after(
+        self, error: ProviderError, prepared: Prepared, provider: Provider, retry: Retry
+    ) -> None:
+        """Wait for the next try; not at all where it is another key's turn.
+
+        :raises ProviderError: the error itself, where there is to be none.
+        """
+        if rest(error, prepared, provider):
+            if retry.failed >= retry.retries or not retry.deadline.remaining():
+                raise error
+            retry.failed += 1
+            return
+        if (
+            isinstance(error, (RateLimitError, OverloadedError))
+            and error.retry_after is not None
+        ):
+            self._hold(provider, error.retry_after)
+        retry.after(error)
+
+    def _open(
+        self, prepared: Prepared, provider: Provider, retry: Retry
+    ) -> requests.Response:
         """Send once and read no further than the headers."""
         remaining = retry.deadline.remaining()
         if remaining <= 0:
             too_late()
         with named_errors():
             response = self.session.send(
-                prepare(call, provider),
+                prepared.request,
                 retry=retry,
                 stream=True,
                 allow_redirects=False,
@@ -138,6 +185,7 @@ class Transport:
                 proxies=self._proxies_for(provider),
                 verify=self._verify(provider),
             )
+        self._heed(provider, _headers(response))
         if response.is_redirect:
             response.close()
             raise ResponseError(
@@ -179,7 +227,7 @@ class Transport:
             response.close()
         reply = Reply(
             status=response.status_code,
-            headers={name.lower(): value for name, value in response.headers.items()},
+            headers=_headers(response),
             body=bytes(body),
         )
         error = _error(provider, reply, response)
@@ -199,6 +247,15 @@ class Transport:
         if provider.verify is True and self._bundle:
             return self._bundle
         return provider.verify
+
+
+def _prepared(call: Call, provider: Provider) -> Prepared:
+    with named_errors():
+        return prepare(call, provider)
+
+
+def _headers(response: requests.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def _first_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -11,11 +12,23 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
-from flask_llm.errors import ConfigError, ProviderError
+from flask_llm.errors import (
+    ConfigError,
+    ProviderError,
+    QuotaExhaustedError,
+    RateLimitError,
+)
 from flask_llm.providers import Provider
 from flask_llm.retry import Retry
 from flask_llm.transport.connection import POOLS, current
 from flask_llm.wire import Call
+
+REST_SECONDS = 30.0
+"""How long a rate-limited key rests where the provider does not say."""
+
+LONG_REST_SECONDS = 600.0
+"""How long a key rests whose account is used up, and at most any other: a figure that
+is wrong is not to cost a key for the day."""
 
 
 class Adapter(HTTPAdapter):
@@ -77,7 +90,16 @@ def new_session(pool_size: int) -> requests.Session:
     return session
 
 
-def prepare(call: Call, provider: Provider) -> requests.PreparedRequest:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready to be sent."""
+
+    request: requests.PreparedRequest
+    key: str = field(repr=False)
+    """The one of the provider's keys whose turn it was."""
+
+
+def prepare(call: Call, provider: Provider) -> Prepared:
     """Make the request of a call, with the key for the provider's own host."""
     headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
         {
@@ -90,17 +112,19 @@ def prepare(call: Call, provider: Provider) -> requests.PreparedRequest:
     )
     headers.update(call.headers)
     headers.update(provider.headers)
+    key = _key(provider)
     if provider.keys:
         bearer = provider.auth == "bearer"
         name = "Authorization" if bearer else provider.auth
-        headers[name] = f"Bearer {_key(provider)}" if bearer else _key(provider)
+        headers[name] = f"Bearer {key}" if bearer else key
     body = json.dumps(call.body, ensure_ascii=False, allow_nan=False)
-    return requests.Request(
+    request = requests.Request(
         "POST",
         provider.base_url + call.path,
         headers=headers,
         data=body.encode(errors="replace"),
-    ).prepare()
+    )
+    return Prepared(request.prepare(), key)
 
 
 def _key(provider: Provider) -> str:
@@ -112,6 +136,25 @@ def _key(provider: Provider) -> str:
         f"The key of {provider.name} holds characters that no header can carry; "
         "was a line break copied with it?"
     )
+
+
+def rest(error: ProviderError, prepared: Prepared, provider: Provider) -> bool:
+    """Let a key rest that is rate limited, and tell whether another one is awake.
+
+    Where none is, the provider can be asked again when the first one wakes.
+    """
+    keys = provider.keys
+    if keys is None or not isinstance(error, (RateLimitError, QuotaExhaustedError)):
+        return False
+    seconds = LONG_REST_SECONDS
+    if isinstance(error, RateLimitError):
+        asked = error.retry_after
+        seconds = min(REST_SECONDS if asked is None else asked, LONG_REST_SECONDS)
+    if keys.rest(prepared.key, seconds):
+        return True
+    if not keys.awake and error.retry_after is not None:
+        error.retry_after = min(error.retry_after, keys.wait)
+    return False
 
 
 _KEY_LENGTH_MIN = 8

@@ -1,18 +1,26 @@
-"""The books: one row for every request to a provider, and the reports over them."""
+"""The books: one row for every request to a provider, budgets, and the reports."""
 
 from flask_llm.usage.database import Database
 from flask_llm.usage.journal import Journal
-from flask_llm.usage.ledger import Entry, Ledger, Outcome
+from flask_llm.usage.ledger import Ledger
 from flask_llm.usage.reports import Query, Report, Reports, read_query
+from flask_llm.usage.rows import Entry, Outcome, Reservation, share
+from flask_llm.usage.spend import Hold, NoRoom, Share, Standing
 
 __all__ = [
     "Database",
     "Entry",
+    "Hold",
     "Journal",
     "Ledger",
+    "NoRoom",
     "Outcome",
     "Query",
     "Report",
     "Reports",
+    "Reservation",
+    "Share",
+    "Standing",
     "read_query",
+    "share",
 ]

@@ -40,6 +40,7 @@ def named_errors() -> Iterator[None]:
             error,
             code="database_failed",
             http_status=503,
+            is_retryable=True,
         ) from error
 
 
@@ -150,11 +151,39 @@ def _maker(uri: str) -> Callable[[], Engine]:
         patience: dict[str, Any] = {}
         if url.get_driver_name() in _PATIENT and "connect_timeout" not in url.query:
             patience = {"connect_args": {"connect_timeout": PATIENCE_SECONDS}}
-        return create_engine(
-            url, pool_pre_ping=True, pool_timeout=PATIENCE_SECONDS, **patience
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=PATIENCE_SECONDS,
+            # Anything stricter makes MySQL lock gaps between rows, and calls of
+            # different users wait for each other.
+            isolation_level="READ COMMITTED",
+            **patience,
         )
+        if url.get_backend_name() in _BOUND_WAITS:
+            event.listen(engine, "connect", _bound_waits(url.get_backend_name()))
+        return engine
 
     return make
+
+
+_BOUND_WAITS = {
+    "postgresql": f"SET lock_timeout = '{PATIENCE_SECONDS}s'",
+    "mysql": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
+    "mariadb": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
+}
+"""How to wait no longer for a row that a stopped worker has locked."""
+
+
+def _bound_waits(backend: str) -> Callable[[Any, object], None]:
+    def execute(connection: Any, record: object) -> None:
+        del record
+        cursor = connection.cursor()
+        cursor.execute(_BOUND_WAITS[backend])
+        cursor.close()
+        connection.commit()
+
+    return execute
 
 
 def _sqlite(url: URL) -> Engine:

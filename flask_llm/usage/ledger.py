@@ -2,32 +2,28 @@
 
 Each write is a short transaction of its own, and no connection is held while the
 provider thinks. A database that is down costs nobody an answer: the row waits in the
-journal.
+journal. Only where a budget applies is nobody asked for what cannot be reserved.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Update, bindparam, update
-from sqlalchemy.exc import CompileError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import CompileError, DataError, SQLAlchemyError
 
-from flask_llm.chat import Prompt, Usage
-from flask_llm.usage.database import Database
+from flask_llm.chat import Prompt
+from flask_llm.usage import rows, spend
+from flask_llm.usage.database import Database, named_errors
 from flask_llm.usage.journal import Journal
-from flask_llm.usage.models import usage
-
-GRACE_SECONDS = 60.0
-"""How long after its deadline a pending row is taken for abandoned."""
+from flask_llm.usage.rows import NOTHING, Entry, Outcome, Reservation
+from flask_llm.usage.spend import Hold, NoRoom, Share, Standing
+from flask_llm.usage.writer import Writer
 
 REPLAY_SECONDS = 1.0
 """How long a call may be held up by rows that the journal kept."""
@@ -35,47 +31,10 @@ REPLAY_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
 """How often a process looks for abandoned rows."""
 
+SWEEP_REFUSED_SECONDS = 1.0
+"""How often it does where a budget seems to be full."""
+
 logger = logging.getLogger("flask_llm")
-
-
-def new_id(now: float | None = None) -> str:
-    """Return 32 hex digits that sort by time: milliseconds, then 80 random bits."""
-    milliseconds = int((time.time() if now is None else now) * 1000)
-    return f"{milliseconds:012x}{os.urandom(10).hex()}"
-
-
-@dataclass(slots=True)
-class Entry:
-    """An open row."""
-
-    row: dict[str, Any]
-    settled: bool = False
-
-    @property
-    def request_id(self) -> str:
-        """What all tries of one call have in common."""
-        return str(self.row["request_id"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a call ended."""
-
-    status: str
-    """``ok cached failed cancelled refused``."""
-    usage: Usage | None = None
-    cost_nanos: int | None = None
-    saved_nanos: int | None = None
-    cost_source: str | None = None
-    served_model: str | None = None
-    service_tier: str | None = None
-    duration_ms: int | None = None
-    first_token_ms: int | None = None
-    attempts: int = 0
-    finish_reason: str | None = None
-    error_code: str | None = None
-    error_status: int | None = None
-    provider_request_id: str | None = None
 
 
 class Ledger:
@@ -93,6 +52,7 @@ class Ledger:
     ) -> None:
         self.database = database
         self.journal = journal
+        self._writer = Writer(database)
         self._now = now
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
@@ -100,56 +60,91 @@ class Ledger:
     def open(
         self,
         prompt: Prompt,
+        reservation: Reservation = NOTHING,
         *,
         request_id: str | None = None,
         streamed: bool = False,
         operation: str = "complete",
     ) -> Entry:
-        """Write a pending row.
+        """Write a pending row, and reserve what the call may cost.
 
         :raises ConfigError: where the tables are missing.
+        :raises NoRoom: where a budget has no room for the call; nothing is written.
+        :raises LLMError: where a budget applies and the database fails.
         """
-        entry = self._entry(prompt, request_id, streamed=streamed, operation=operation)
+        row = rows.opened(
+            prompt,
+            self._now(),
+            reservation,
+            request_id=request_id,
+            streamed=streamed,
+            operation=operation,
+        )
         try:
-            with self.database.begin() as connection:
-                connection.execute(usage.insert(), entry.row)
+            self._reserve(row, reservation)
         except SQLAlchemyError as error:
+            if reservation.holds:
+                with named_errors():
+                    raise
             _warn("opened", error)
         else:
-            self._housekeep(entry.row["created_at"])
-        return entry
+            self._housekeep(row["created_at"], SWEEP_SECONDS)
+        return Entry(row, reservation)
 
     def record(
-        self, prompt: Prompt, outcome: Outcome, *, streamed: bool = False
+        self,
+        prompt: Prompt,
+        outcome: Outcome,
+        *,
+        request_id: str | None = None,
+        streamed: bool = False,
+        operation: str = "complete",
     ) -> Entry:
         """Write a row that is settled from the start: no provider is asked."""
-        entry = self._entry(prompt, None, streamed=streamed, operation="complete")
-        entry.settled = True
-        now = entry.row["created_at"]
-        entry.row |= _columns(outcome) | {"finished_at": now}
+        now = self._now()
+        row = rows.opened(
+            prompt,
+            now,
+            request_id=request_id,
+            streamed=streamed,
+            operation=operation,
+        )
+        row |= rows.settled(row, outcome, now)
         try:
-            with self.database.begin() as connection:
-                connection.execute(usage.insert(), entry.row)
+            self._writer.insert(row)
         except SQLAlchemyError as error:
             _warn("written", error)
-            self.journal.append(entry.row)
-        return entry
+            self.journal.append(row)
+        return Entry(row, settled=True)
 
-    def settle(self, entry: Entry, outcome: Outcome) -> None:
+    def settle(self, entry: Entry, outcome: Outcome) -> Mapping[Hold, Standing]:
         """Write how the call ended; the second time does nothing.
 
         Nothing is raised: an answer that is paid for reaches its caller.
+
+        :return: where that leaves the budgets that had room for it.
         """
         if entry.settled:
-            return
+            return {}
         entry.settled = True
-        changes = _columns(outcome) | {"finished_at": self._now()}
+        changes = rows.settled(entry.row, outcome, self._now())
         entry.row |= changes
         try:
-            self._write(entry.row, changes)
+            standings = self._writer.settle(entry.row, changes)
         except Exception as error:  # noqa: BLE001 - any driver, any failure
             _warn("settled", error)
             self.journal.append(entry.row)
+            return {}
+        holds = {hold.share: hold for hold in entry.reservation.holds}
+        return {holds[share]: found for share, found in standings.items()}
+
+    def standing(self, share: Share) -> Standing:
+        """Return what a budget's share has spent and holds.
+
+        :raises LLMError: where the database fails.
+        """
+        with named_errors(), self.database.begin() as connection:
+            return spend.standing(connection, share)
 
     def replay(self) -> int:
         """Write what the journal kept and return how many rows it were.
@@ -159,6 +154,42 @@ class Ledger:
         :raises SQLAlchemyError: where the database cannot be reached.
         """
         return self.journal.replay(self._rewrite)
+
+    def sweep(self, now: datetime | None = None) -> int:
+        """Settle the rows of workers that died as ``abandoned``; return how many.
+
+        What was reserved for such a call counts as spent: nobody can tell how far it
+        came, and the provider bills what reached it.
+        """
+        return self._writer.sweep(now or self._now())
+
+    def _reserve(self, row: dict[str, Any], reservation: Reservation) -> None:
+        try:
+            self._writer.open(row, reservation)
+        except NoRoom as refusal:
+            # A worker that died may hold what is missing.
+            held = refusal.standing.reserved_nanos
+            if not held or not self._housekeep(self._now(), SWEEP_REFUSED_SECONDS):
+                raise
+            self._writer.open(row, reservation)
+
+    def _housekeep(self, now: datetime, every: float) -> bool:
+        """Sweep and replay now and then; another thread's turn is not waited for."""
+        last = self._swept_at
+        if last and (now - last).total_seconds() < every:
+            return False
+        if not self._sweep_lock.acquire(blocking=False):
+            return False
+        try:
+            self._swept_at = now
+            self.sweep(now)
+            self._replay_some()
+        except (SQLAlchemyError, OSError) as error:
+            _warn("swept", error)
+            return False
+        finally:
+            self._sweep_lock.release()
+        return True
 
     def _replay_some(self) -> None:
         """Replay for as long as a user may be kept waiting; the rest stays kept."""
@@ -174,126 +205,13 @@ class Ledger:
 
     def _rewrite(self, row: dict[str, Any]) -> None:
         try:
-            self._write(row, row)
+            self._writer.settle(row, row)
         except (DataError, CompileError, ArithmeticError, ValueError) as error:
             logger.error(  # noqa: TRY400 - what matters is the row
                 "A usage row cannot be written (%s); lost: %s",
                 type(error).__name__,
                 row,
             )
-
-    def sweep(self, now: datetime | None = None) -> int:
-        """Mark the rows of workers that died as ``abandoned``; return how many."""
-        now = now or self._now()
-        statement = (
-            update(usage)
-            .where(usage.c.status == "pending", usage.c.expires_at < now)
-            .values(status="abandoned", finished_at=now)
-        )
-        with self.database.begin() as connection:
-            return connection.execute(statement).rowcount
-
-    def _entry(
-        self, prompt: Prompt, request_id: str | None, *, streamed: bool, operation: str
-    ) -> Entry:
-        now = self._now()
-        row_id = new_id(now.timestamp())
-        return Entry(
-            {
-                "id": row_id,
-                "request_id": request_id or row_id,
-                "created_at": now,
-                "expires_at": now + timedelta(seconds=prompt.timeout + GRACE_SECONDS),
-                "status": "pending",
-                "operation": operation,
-                "provider": _fit("provider", prompt.provider),
-                "model": _fit("model", prompt.full_model),
-                "streamed": streamed,
-                "user_id": prompt.user,
-                "tenant": prompt.tenant,
-                "feature": prompt.feature,
-                "tags": dict(prompt.tags) or None,
-            }
-        )
-
-    def _write(self, row: dict[str, Any], changes: dict[str, Any]) -> None:
-        """Settle the open row, or insert it whole where it was never opened."""
-        values = {f"new_{name}": value for name, value in changes.items()}
-        values["row_id"] = row["id"]
-        with self.database.begin() as connection:
-            found = connection.execute(_settling(tuple(changes)), values)
-        if found.rowcount:
-            return
-        try:
-            with self.database.begin() as connection:
-                connection.execute(usage.insert(), row)
-        except IntegrityError:
-            logger.debug("Row %s was settled before.", row["id"])
-
-    def _housekeep(self, now: datetime) -> None:
-        """Sweep and replay now and then; another thread's turn is not waited for."""
-        last = self._swept_at
-        if last and (now - last).total_seconds() < SWEEP_SECONDS:
-            return
-        if not self._sweep_lock.acquire(blocking=False):
-            return
-        try:
-            self._swept_at = now
-            self.sweep(now)
-            self._replay_some()
-        except (SQLAlchemyError, OSError) as error:
-            _warn("swept", error)
-        finally:
-            self._sweep_lock.release()
-
-
-@functools.cache
-def _settling(names: tuple[str, ...]) -> Update:
-    """Return the statement that settles a row once, built once for each set of names.
-
-    A row that was swept too early may still be settled; a settled one may not.
-    """
-    return (
-        update(usage)
-        .where(
-            usage.c.id == bindparam("row_id"),
-            usage.c.status.in_(["pending", "abandoned"]),
-        )
-        .values({name: bindparam(f"new_{name}") for name in names})
-    )
-
-
-def _columns(outcome: Outcome) -> dict[str, Any]:
-    used = outcome.usage
-    return {
-        "status": outcome.status,
-        "served_model": _fit("served_model", outcome.served_model),
-        "service_tier": _fit("service_tier", outcome.service_tier),
-        "input_tokens": used and used.input_tokens,
-        "cache_read_tokens": used and used.cache_read_tokens,
-        "cache_write_tokens": used and used.cache_write_tokens,
-        "output_tokens": used and used.output_tokens,
-        "reasoning_tokens": used and used.reasoning_tokens,
-        "usage_source": used and used.source,
-        "cost_nanos": outcome.cost_nanos,
-        "saved_nanos": outcome.saved_nanos,
-        "cost_source": outcome.cost_source,
-        "duration_ms": outcome.duration_ms,
-        "first_token_ms": outcome.first_token_ms,
-        "attempts": outcome.attempts,
-        "finish_reason": _fit("finish_reason", outcome.finish_reason),
-        "error_code": _fit("error_code", outcome.error_code),
-        "error_status": outcome.error_status,
-        "provider_request_id": _fit("provider_request_id", outcome.provider_request_id),
-    }
-
-
-def _fit(column: str, value: str | None) -> str | None:
-    """Cut a text to its column, and leave out what some databases refuse to hold."""
-    width: int | None = getattr(usage.c[column].type, "length", None)
-    if not value:
-        return value
-    return value.replace("\0", "").encode("utf-8", "replace").decode()[:width]
 
 
 def _warn(done: str, error: Exception) -> None:

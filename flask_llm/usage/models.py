@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from flask_llm.chat.prompt import LABEL_LENGTH
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what ``flask llm db upgrade`` leads to."""
 
 VERSION_TABLE = "llm_alembic_version"
@@ -98,6 +98,7 @@ usage = Table(
     Column("cost_nanos", BigInteger),
     Column("saved_nanos", BigInteger),
     Column("reserved_nanos", BigInteger),
+    Column("reserved_in", String(600)),
     Column("cost_source", String(16)),
     Column("duration_ms", Integer),
     Column("first_token_ms", Integer),
@@ -111,6 +112,18 @@ usage = Table(
     Index("ix_llm_usage_tenant_created_at", "tenant", "created_at"),
     **MYSQL,
 )
+
+spend = Table(
+    "llm_spend",
+    metadata,
+    Column("scope", String(16), primary_key=True),
+    Column("subject", String(200), primary_key=True),
+    Column("period", String(24), primary_key=True),
+    Column("spent_nanos", BigInteger, nullable=False),
+    Column("reserved_nanos", BigInteger, nullable=False),
+    **MYSQL,
+)
+"""What each budget's subjects have spent and reserved; a new period is a new row."""
 
 
 def include_name(name: str | None, type_: str, parent_names: object = None) -> bool:

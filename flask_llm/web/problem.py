@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, current_app
 
 from flask_llm.errors import (
+    BudgetExceeded,
     ConfigError,
     InvalidRequestError,
     LimitError,
@@ -30,9 +31,22 @@ def problem_fields(error: LLMError) -> dict[str, Any]:
         "request_id": error.request_id,
         "retry_after": error.retry_after,
     }
+    if isinstance(error, BudgetExceeded):
+        fields |= _budget_fields(error)
     if _is_ours(error) or current_app.debug:
         fields["detail"] = error.message
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _budget_fields(error: BudgetExceeded) -> dict[str, Any]:
+    money = ("limit_usd", "spent_usd", "reserved_usd")
+    fields = {name: getattr(error, name) for name in money}
+    shown: dict[str, Any] = {
+        name: format(usd, "f") for name, usd in fields.items() if usd is not None
+    }
+    if error.resets_at is not None:
+        shown["resets_at"] = error.resets_at.isoformat()
+    return shown
 
 
 def _is_ours(error: LLMError) -> bool:

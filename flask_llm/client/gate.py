@@ -1,0 +1,97 @@
+"""What a call passes on its way in, and gives back on its way out."""
+
+from __future__ import annotations
+
+from flask_llm import tokens
+from flask_llm.chat import Completion
+from flask_llm.client.job import Job
+from flask_llm.errors import LimitError
+from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas
+
+
+class Gate:
+    """The guards of one app, in the order in which a call meets them."""
+
+    def __init__(
+        self,
+        *,
+        quotas: Quotas,
+        breaker: Breaker,
+        cache: AnswerCache,
+        pacing: Pacing,
+    ) -> None:
+        self._quotas = quotas
+        self._breaker = breaker
+        self._cache = cache
+        self._pacing = pacing
+
+    def check(self, job: Job) -> None:
+        """Count the call, and leave a provider alone that keeps failing.
+
+        A fallback is no further call: only what is counted by model or provider
+        counts it.
+
+        :raises QuotaExceeded: where a quota is used up.
+        :raises OverloadedError: where the provider is left alone.
+        """
+        scopes = ("provider", "model") if job.is_fallback else None
+        job.taken = self._quotas.check(job.prompt, scopes)
+        self._breaker.check(job.provider)
+
+    def find(self, job: Job) -> Completion | None:
+        """Return the answer that is kept or that another call is about to bring.
+
+        :raises DeadlineExceeded: where that other call takes too long.
+        """
+        if not job.cached_call:
+            return None
+        key = self._cache.key(job.prompt, job.provider, job.cached_call)
+        found = self._cache.find(key, job.deadline)
+        if isinstance(found, Lead):
+            job.lead = found
+            return None
+        return found
+
+    def wait(self, job: Job) -> None:
+        """Wait for one of the provider's slots.
+
+        :raises DeadlineExceeded: where none comes free in time.
+        """
+        estimate = tokens.input_estimate(job.prompt)
+        cap = tokens.output_ceiling(job.call.body) or 0
+        job.slot = self._pacing.acquire(
+            job.provider, job.deadline, tokens=estimate + cap
+        )
+
+    def leave(
+        self,
+        job: Job,
+        *,
+        completion: Completion | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Give back what the call holds; the second time does nothing."""
+        slot, job.slot = job.slot, None
+        if slot:
+            used = completion.usage.total_tokens if completion else None
+            slot.release(used)
+        if job.sent:
+            self._breaker.note(job.provider, error)
+        taken, job.taken = job.taken, None
+        if taken and isinstance(error, LimitError):
+            taken.refund()
+        if error is not None:
+            self.keep(job, None)
+
+    def keep(self, job: Job, completion: Completion | None) -> None:
+        """Keep an answer where that was asked for, and tell those who wait for it."""
+        lead, job.lead = job.lead, None
+        if lead:
+            lead.finish(completion, job.prompt.cache)
+
+    def abandon(self, job: Job) -> None:
+        """Give back from a finaliser, which must not wait for any lock."""
+        if job.slot:
+            job.slot.abandon()
+        if job.lead:
+            job.lead.abandon()

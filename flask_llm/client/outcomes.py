@@ -1,0 +1,58 @@
+"""How a call ended, in the words of its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_llm.chat import Completion
+from flask_llm.client.job import Job
+from flask_llm.errors import LimitError, LLMError, ProviderError
+from flask_llm.pricing import Cost
+
+
+def spent(completion: Completion, cost: Cost) -> dict[str, Any]:
+    """Return what an answer used and cost."""
+    return {
+        "usage": completion.usage,
+        "cost_nanos": cost.nanos,
+        "cost_source": cost.source,
+        "served_model": completion.served_model,
+        "service_tier": completion.service_tier,
+        "finish_reason": completion.finish_reason,
+    }
+
+
+def complaint(error: BaseException) -> dict[str, Any]:
+    """Return what is to be known of an error."""
+    code = getattr(error, "code", None)
+    number = getattr(error, "status", None)
+    return {
+        # Exceptions of others have codes of their own: SystemExit's is a number.
+        "error_code": code if code and isinstance(code, str) else type(error).__name__,
+        "error_status": number if isinstance(number, int) else None,
+        "provider_request_id": getattr(error, "provider_request_id", None),
+    }
+
+
+_NEVER_CAME = {
+    "dns_failed",
+    "connect_refused",
+    "connect_timeout",
+    "tls_failed",
+    "proxy_failed",
+}
+"""How connections fail before the provider has read anything."""
+
+
+def may_be_billed(error: BaseException) -> bool:
+    """Tell whether a provider may bill a request that ended so, tokens unknown."""
+    if not isinstance(error, ProviderError):
+        return True
+    return error.status is None and error.code not in _NEVER_CAME
+
+
+def status(job: Job, error: BaseException) -> str:
+    """Return ``refused``, ``failed`` or ``cancelled``."""
+    if isinstance(error, LimitError) or (isinstance(error, LLMError) and not job.sent):
+        return "refused"
+    return "failed" if isinstance(error, Exception) else "cancelled"

@@ -1,0 +1,203 @@
+"""Budgets: which ones a call draws on, and what it may cost them at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from flask_llm import tokens
+from flask_llm.chat import Prompt
+from flask_llm.errors import (
+    BudgetExceeded,
+    ConfigError,
+    InvalidRequestError,
+    UnknownPriceError,
+)
+from flask_llm.guards import periods
+from flask_llm.pricing import Prices
+from flask_llm.settings import Budget
+from flask_llm.usage import Hold, Reservation, Share, Standing, share
+from flask_llm.wire import Call
+
+WARNING_SHARE = Decimal("0.8")
+"""Of a budget's limit: where a warning is due."""
+
+_NANOS = 10**9
+_NANOS_MAX = 2**62
+"""What a column holds, with room for sums: four billion dollars."""
+
+LimitLoader = Callable[[str, str, str], object]
+"""Takes scope, subject and period, returns USD, or None for the limit as set."""
+
+
+def _no_limit(scope: str, subject: str, period: str) -> None:
+    """Leave every limit as it is set."""
+    del scope, subject, period
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """One subject's budget in its present period."""
+
+    text: str
+    """The line of ``LLM_BUDGETS``."""
+    scope: str
+    subject: str
+    """User, tenant, feature, provider or model; empty for the app and for nobody."""
+    period: str
+    """``2026-11``, ``2026-W48``, ``2026-11-23`` or ``2026-11-23T10+0000``."""
+    limit_usd: Decimal
+    spent_usd: Decimal
+    reserved_usd: Decimal
+    """Held for calls that are under way."""
+    resets_at: datetime
+
+    @classmethod
+    def of(cls, hold: Hold, standing: Standing) -> Self:
+        """Say in dollars where a budget stands."""
+        return cls(
+            hold.text,
+            *hold.share,
+            limit_usd=_usd(hold.limit_nanos),
+            spent_usd=_usd(standing.spent_nanos),
+            reserved_usd=_usd(standing.reserved_nanos),
+            resets_at=hold.resets_at,
+        )
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What may still be asked for."""
+        return max(Decimal(0), self.limit_usd - self.spent_usd - self.reserved_usd)
+
+
+class Budgets:
+    """Tells which budgets a call draws on.
+
+    :param zone: where their periods begin.
+    :param allow_unknown: let models without a price be asked; they reserve nothing.
+    :param limit: asked for the limit of each subject.
+    :param now: the time of day, aware.
+    """
+
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        prices: Prices,
+        *,
+        zone: str = "UTC",
+        allow_unknown: bool = False,
+        limit: LimitLoader = _no_limit,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._budgets = tuple(budgets)
+        self._prices = prices
+        self._zone = ZoneInfo(zone)
+        self._allow_unknown = allow_unknown
+        self._limit = limit
+        self._now = now
+
+    def reservation(self, prompt: Prompt, call: Call) -> Reservation:
+        """Return what a call may cost at most, and the budgets that must have room.
+
+        :raises UnknownPriceError: where nobody knows what it may cost.
+        :raises InvalidRequestError: where nothing caps its answer.
+        :raises ConfigError: where the app's ``budget_limit`` returns no amount.
+        """
+        if not self._budgets:
+            return Reservation()
+        return Reservation(self._worst_case(prompt, call), self._holds(prompt))
+
+    def _worst_case(self, prompt: Prompt, call: Call) -> int:
+        output_tokens = tokens.output_ceiling(call.body)
+        if output_tokens is None:
+            raise InvalidRequestError(
+                "A budget is in force, and nothing caps what this call may cost: set "
+                "max_tokens.",
+                param="max_tokens",
+                code="no_cap",
+            )
+        cost = self._prices.ceiling(
+            prompt.full_model,
+            input_tokens=tokens.input_ceiling(prompt),
+            output_tokens=output_tokens,
+            service_tier=prompt.service_tier,
+            hour_cache=bool(prompt.extra),
+        )
+        if cost.nanos is not None:
+            return cost.nanos
+        if self._allow_unknown:
+            return 0
+        tier = f" at the tier {prompt.service_tier!r}" if prompt.service_tier else ""
+        raise UnknownPriceError(
+            f"A budget is in force, and the price of {prompt.full_model}{tier} is not "
+            "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."
+        )
+
+    def _holds(self, prompt: Prompt) -> tuple[Hold, ...]:
+        """Return one hold for each share; of two budgets for one, the lower limit."""
+        now = self._now()
+        lowest: dict[Share, Hold] = {}
+        for budget in self._budgets:
+            hold = self._hold(budget, prompt, now)
+            lowest[hold.share] = min(hold, lowest.get(hold.share, hold))
+        return tuple(sorted(lowest.values()))
+
+    def _hold(self, budget: Budget, prompt: Prompt, now: datetime) -> Hold:
+        limit_usd = self._limit_usd(budget, prompt.subject(budget.scope))
+        period = periods.name(budget.period, now, self._zone)
+        return Hold(
+            share(prompt, budget.scope, period),
+            limit_nanos=_nanos(limit_usd),
+            text=budget.text,
+            resets_at=periods.ends(budget.period, now, self._zone),
+        )
+
+    def _limit_usd(self, budget: Budget, subject: str) -> Decimal:
+        given = self._limit(budget.scope, subject, budget.period)
+        if given is None:
+            return budget.limit_usd
+        try:
+            limit = Decimal(str(given))
+        except InvalidOperation:
+            limit = Decimal("NaN")
+        if limit.is_nan() or limit < 0:
+            raise ConfigError(
+                f"The app's budget_limit returned {given!r} for {budget.text!r}; it "
+                "returns USD from 0 up, or None for the limit as set."
+            )
+        return limit
+
+
+def refusal(asked_nanos: int, hold: Hold, standing: Standing) -> BudgetExceeded:
+    """Return the error for a call that a budget has no room for."""
+    state = BudgetState.of(hold, standing)
+    return BudgetExceeded(
+        f"The budget {state.text!r} has ${state.left_usd:f} left of "
+        f"${state.limit_usd:f} (${state.spent_usd:f} spent, ${state.reserved_usd:f} "
+        f"reserved), and this call may cost ${_usd(asked_nanos):f}. It begins anew at "
+        f"{state.resets_at.isoformat()}.",
+        limit_usd=state.limit_usd,
+        spent_usd=state.spent_usd,
+        reserved_usd=state.reserved_usd,
+        resets_at=state.resets_at,
+    )
+
+
+def passed_warning(hold: Hold, standing: Standing, charged_nanos: int) -> bool:
+    """Tell whether it was this charge that took a budget past 80 % of its limit."""
+    line = hold.limit_nanos * WARNING_SHARE
+    return standing.spent_nanos - charged_nanos < line <= standing.spent_nanos
+
+
+def _nanos(usd: Decimal) -> int:
+    return _NANOS_MAX if usd > _NANOS_MAX // _NANOS else int(usd * _NANOS)
+
+
+def _usd(nanos: int) -> Decimal:
+    """Return dollars without zeros at the end, and never as a power of ten."""
+    usd = Decimal(nanos).scaleb(-9)
+    return usd.to_integral_value() if not nanos % _NANOS else usd.normalize()

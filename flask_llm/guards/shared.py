@@ -1,0 +1,105 @@
+"""Redis, where all workers and machines meet; the only place that loads it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from flask_llm.errors import ConfigError
+
+TIMEOUT_SECONDS = 1.0
+"""How long Redis may take to connect or to answer."""
+
+REST_SECONDS = 5.0
+"""How long a Redis that failed is left alone: each call would wait for it."""
+
+logger = logging.getLogger("flask_llm")
+
+
+class Down(Exception):  # noqa: N818 - a state, which every caller has an answer to
+    """Redis cannot be reached; each process counts by itself until it can."""
+
+
+class Shared:
+    """Runs scripts in Redis, each of them atomic there.
+
+    Nothing is connected to before the first script. Redis going down and coming back
+    are each logged once.
+
+    :param url: ``LLM_REDIS_URL``.
+    :param clock: monotonic seconds.
+    :raises ConfigError: where the ``redis`` package is not installed.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if importlib.util.find_spec("redis") is None:
+            raise ConfigError(
+                "LLM_REDIS_URL needs a package that is not installed: "
+                "pip install 'flask-llm[redis]'."
+            )
+        self._url = url
+        self._clock = clock
+        self._scripts: dict[str, Any] = {}
+        self._down_until: float | None = None
+
+    def run(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | float] = ()
+    ) -> Any:
+        """Run a Lua script and return what it returns; texts are bytes.
+
+        :raises Down: where Redis cannot be reached, or could not a moment ago.
+        """
+        if self._down_until is not None and self._clock() < self._down_until:
+            raise Down
+        try:
+            result = self._script(script)(keys=keys, args=arguments)
+        except (self._redis.RedisError, OSError) as error:
+            self._failed(error)
+            raise Down from error
+        if self._down_until is not None:
+            self._down_until = None
+            logger.warning("Redis is back.")
+        return result
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    @cached_property
+    def client(self) -> Any:
+        """The client; it makes its connections anew after a fork."""
+        # By itself it would sleep between tries. One more, at once, is for connections
+        # that were kept while Redis was started anew.
+        again = self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 1)
+        return self._redis.Redis.from_url(
+            self._url,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=again,
+        )
+
+    @cached_property
+    def _redis(self) -> Any:
+        return importlib.import_module("redis")
+
+    def _script(self, script: str) -> Any:
+        if script not in self._scripts:
+            self._scripts[script] = self.client.register_script(script)
+        return self._scripts[script]
+
+    def _failed(self, error: Exception) -> None:
+        if self._down_until is None:
+            logger.warning(
+                "Redis cannot be reached (%s): each process counts by itself until it "
+                "is back.",
+                type(error).__name__,
+            )
+        self._down_until = self._clock() + REST_SECONDS

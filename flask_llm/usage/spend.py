@@ -1,0 +1,144 @@
+"""What budgets have spent and reserved: one short UPDATE decides, so nothing races."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Insert, bindparam, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from flask_llm.usage.models import spend
+
+
+class Share(NamedTuple):
+    """One subject's part of a budget in one period: a row of ``llm_spend``.
+
+    All transactions touch their rows in this order, so that none waits for another
+    that waits for it.
+    """
+
+    scope: str
+    subject: str
+    period: str
+
+
+class Hold(NamedTuple):
+    """A share that must have room, and how much it may spend."""
+
+    share: Share
+    limit_nanos: int
+    text: str
+    """The budget as it was written."""
+    resets_at: datetime
+    """When the period is over."""
+
+
+class Standing(NamedTuple):
+    """What a share has spent, and what it holds for calls under way."""
+
+    spent_nanos: int = 0
+    reserved_nanos: int = 0
+
+
+class NoRoom(Exception):  # noqa: N818 - an answer, which the caller words
+    """A share has no room for a call."""
+
+    def __init__(self, hold: Hold, standing: Standing) -> None:
+        super().__init__(hold, standing)
+        self.hold = hold
+        self.standing = standing
+
+
+def reserve(connection: Connection, holds: Iterable[Hold], nanos: int) -> list[Share]:
+    """Reserve the same sum in every share, or find out where there is no room.
+
+    :return: shares that had no row yet; then nothing may be committed.
+    :raises NoRoom: likewise.
+    """
+    missing = []
+    for hold in sorted(holds):
+        values = {"ask": nanos, "most": hold.limit_nanos, **_key(hold.share)}
+        if connection.execute(_RESERVE, values).rowcount:
+            continue
+        found = connection.execute(_FIND, _key(hold.share)).first()
+        if found is not None and sum(found) + nanos > hold.limit_nanos:
+            raise NoRoom(hold, Standing(*found))
+        missing.append(hold.share)  # or made by somebody else a moment ago
+    return missing
+
+
+def add_rows(connection: Connection, shares: Iterable[Share]) -> None:
+    """Make the rows of new shares; another worker may do the same."""
+    statement = _adding(connection.dialect.name)
+    for share in sorted(shares):
+        connection.execute(
+            statement, {**share._asdict(), "spent_nanos": 0, "reserved_nanos": 0}
+        )
+
+
+def settle(
+    connection: Connection, shares: Iterable[Share], *, released: int, charged: int
+) -> list[Standing]:
+    """Release what was reserved, charge what was spent, and tell what that makes.
+
+    Money that is spent is spent: nothing is refused here.
+    """
+    standings = []
+    for share in sorted(shares):
+        values = {"released": released, "charged": charged, **_key(share)}
+        connection.execute(_SETTLE, values)
+        found = connection.execute(_FIND, _key(share)).first()
+        standings.append(Standing(*found) if found else Standing())
+    return standings
+
+
+def standing(connection: Connection, share: Share) -> Standing:
+    """Return what a share has spent and holds; nothing where it has no row."""
+    found = connection.execute(_FIND, _key(share)).first()
+    return Standing(*found) if found else Standing()
+
+
+def _key(share: Share) -> dict[str, Any]:
+    return {f"its_{name}": value for name, value in share._asdict().items()}
+
+
+_MATCH = (
+    spend.c.scope == bindparam("its_scope"),
+    spend.c.subject == bindparam("its_subject"),
+    spend.c.period == bindparam("its_period"),
+)
+_TAKEN = spend.c.spent_nanos + spend.c.reserved_nanos
+
+_FIND = select(spend.c.spent_nanos, spend.c.reserved_nanos).where(*_MATCH)
+
+_RESERVE = (
+    update(spend)
+    .where(*_MATCH, _TAKEN + bindparam("ask") <= bindparam("most"))
+    .values(reserved_nanos=spend.c.reserved_nanos + bindparam("ask"))
+)
+
+_SETTLE = (
+    update(spend)
+    .where(*_MATCH)
+    .values(
+        reserved_nanos=spend.c.reserved_nanos - bindparam("released"),
+        spent_nanos=spend.c.spent_nanos + bindparam("charged"),
+    )
+)
+
+
+@functools.cache
+def _adding(dialect: str) -> Insert:
+    """Return the statement that inserts a row unless it is there."""
+    match dialect:
+        case "postgresql":
+            return postgresql.insert(spend).on_conflict_do_nothing()
+        case "mysql" | "mariadb":
+            # Nothing is changed; INSERT IGNORE would hide other mistakes, too.
+            added = mysql.insert(spend)
+            return added.on_duplicate_key_update(period=added.inserted.period)
+        case _:
+            return sqlite.insert(spend).on_conflict_do_nothing()
