@@ -513,11 +513,8 @@ def test_a_redis_that_says_nothing_is_waited_for_once_and_then_left_alone(caplog
     assert found == [None] * 3
     assert time.monotonic() - began < 2
     assert server.accepted <= 2
-    assert [record.args for record in caplog.records] == [
-        ("TimeoutError",),
-        ("Unreachable",),
-        ("Unreachable",),
-    ]
+    (record,) = caplog.records
+    assert "The cache of answers cannot be reached (TimeoutError)" in record.message
 
 
 class Own(NullCache):
@@ -880,7 +877,7 @@ def test_a_call_may_say_how_long(make_app, emulator, redis_url, options, least, 
         flask_llm.complete("Hi", **options)
 
     with redis.Redis.from_url(redis_url) as client:
-        assert least <= client.ttl(client.keys()[0]) <= most
+        assert least <= client.ttl(client.keys("llm:answer:*")[0]) <= most
 
 
 def test_apps_of_one_secret_share_redis(make_app, emulator, redis_url):
@@ -915,7 +912,7 @@ def test_what_somebody_else_wrote_there_is_a_miss(
     app = make_app(LLM_REDIS_URL=redis_url)
     ask_in(app)
     with redis.Redis.from_url(redis_url) as client:
-        client.set(client.keys()[0], planted)
+        client.set(client.keys("llm:answer:*")[0], planted)
 
     answer = ask_in(app)
 
@@ -928,11 +925,10 @@ def test_a_redis_that_is_down_costs_nobody_an_answer(make_app, emulator, caplog)
 
     answers = repeat(2, lambda: ask_in(app))
 
-    logged = [r for r in caplog.records if "answer cache cannot" in r.getMessage()]
+    logged = [r for r in caplog.records if "cache of answers cannot" in r.getMessage()]
     assert [answer.cached for answer in answers] == [False, False]
     assert [row.status for row in read_rows(app)] == ["ok", "ok"]
-    assert {record.levelno for record in logged} == {logging.WARNING}
-    assert len(logged) == 4
+    assert [record.levelno for record in logged] == [logging.WARNING]
 
 
 def test_the_hosts_own_cache_settings_are_none_of_ours(make_app):

@@ -233,7 +233,7 @@ def test_other_questions_do_not_wait():
     assert lead is not other
 
 
-def test_a_broken_back_end_is_asked_once_by_each_and_still_makes_one_call(caplog):
+def test_a_broken_back_end_is_told_of_once_and_still_makes_one_call(caplog):
     cache = answer_cache(Broken())
     lead = lead_of(cache)
     others = waiters(cache, 5)
@@ -241,11 +241,7 @@ def test_a_broken_back_end_is_asked_once_by_each_and_still_makes_one_call(caplog
     lead.finish(FOUR, 60)
 
     assert len(others.join().answers) == 5
-    words = [record.getMessage().split(":")[0] for record in caplog.records]
-    assert Counter(words) == {
-        "The answer cache cannot be read": 6,
-        "The answer cache cannot be written": 1,
-    }
+    assert caplog.text.count("The cache of answers cannot be reached") == 1
 
 
 def test_where_one_fails_exactly_one_other_asks_next():

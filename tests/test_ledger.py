@@ -27,8 +27,8 @@ from flask_llm import ConfigError, Message, Text, Usage
 from flask_llm.chat import Prompt
 from flask_llm.emulator import Answer, Fault
 from flask_llm.usage import Database, Journal, Ledger, Outcome
-from flask_llm.usage.rows import GRACE_SECONDS, new_id
 from flask_llm.usage.models import usage
+from flask_llm.usage.rows import GRACE_SECONDS, new_id
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -18,12 +18,13 @@ from conftest import service
 from sockets import free_port, serving, wait_until
 
 from flask_llm.errors import DeadlineExceeded
+from flask_llm.guards.outage import REST_SECONDS
 from flask_llm.guards.pacing import Pacing, Slot, scripts
 from flask_llm.guards.pacing.headers import HOLD_MAX_SECONDS, brake
 from flask_llm.guards.pacing.pacing import _heartbeat
 from flask_llm.guards.pacing.queue import AWAKE_SECONDS
 from flask_llm.guards.pacing.ticket import Ticket
-from flask_llm.guards.shared import REST_SECONDS, Down, Shared
+from flask_llm.guards.shared import Down, Shared
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline
 

@@ -496,7 +496,7 @@ def test_a_call_from_before_an_outage_does_not_end_it(caplog):
     quotas = make("3/day", clock=clock)
     began = clock.now
     clock.now += 1
-    quotas._outage.failed(ConnectionError(), "local")
+    quotas._outage.failed(ConnectionError())
 
     quotas._outage.ended(began)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import logging
 import math
 import os
 import threading
@@ -17,10 +16,9 @@ from flask import Flask
 
 from flask_llm.chat import Prompt
 from flask_llm.errors import QuotaExceeded
-from flask_llm.guards.shared import REST_SECONDS, Down, Shared
+from flask_llm.guards.outage import Outage
+from flask_llm.guards.shared import Down, Shared
 from flask_llm.settings import Quota
-
-logger = logging.getLogger("flask_llm")
 
 
 class Windows(Protocol):
@@ -129,7 +127,7 @@ class Quotas:
             try:
                 taken = self._take(self._windows(), due)
             except Down as down:
-                self._outage.failed(down.__cause__, self._storage_down)
+                self._outage.failed(down.__cause__)
             else:
                 self._outage.ended(began)
                 return taken
@@ -140,7 +138,8 @@ class Quotas:
         self._lock = threading.Lock()
         self._found: Windows | None = None
         self._own: Windows | None = None
-        self._outage = _Outage(self._clock)
+        meanwhile = _MEANWHILE[self._storage_down]
+        self._outage = Outage("The storage of quotas", meanwhile, clock=self._clock)
 
     def _take(self, windows: Windows, due: Sequence[Due]) -> Taken:
         for each in due:
@@ -202,52 +201,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-class _Outage:
-    """Whether a storage is down; one caller at a time finds out whether it is back."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._until: float | None = None
-        self._failed_at = 0.0
-
-    def is_over(self) -> bool:
-        """Whether this caller is to try."""
-        with self._lock:
-            if self._until is None:
-                return True
-            if self._clock() < self._until:
-                return False
-            self._until = self._clock() + REST_SECONDS
-            return True
-
-    def failed(self, error: BaseException | None, storage_down: str) -> None:
-        """Begin it, or have it go on."""
-        with self._lock:
-            first = self._until is None
-            self._failed_at = self._clock()
-            self._until = self._failed_at + REST_SECONDS
-        if first:
-            logger.warning(
-                "The storage of quotas cannot be reached (%s): until it is back, %s.",
-                type(error).__name__,
-                _MEANWHILE[storage_down],
-            )
-
-    def ended(self, began: float) -> None:
-        """End it, unless the call that found so had begun before."""
-        with self._lock:
-            if self._until is None or began < self._failed_at:
-                return
-            self._until = None
-        logger.warning("The storage of quotas is back.")
-
-    def seconds_left(self) -> float:
-        """Return how long until somebody tries again."""
-        until = self._until
-        return REST_SECONDS if until is None else max(0.1, until - self._clock())
 
 
 _MEANWHILE = {

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 from flask_llm.errors import ConfigError
+from flask_llm.guards.outage import Outage
 
 TIMEOUT_SECONDS = 1.0
 """How long Redis may take to connect or to answer."""
-
-REST_SECONDS = 5.0
-"""How long a Redis that failed is left alone: each call would wait for it."""
-
-logger = logging.getLogger("flask_llm")
 
 
 class Down(Exception):  # noqa: N818 - a state, which every caller has an answer to
@@ -47,7 +42,7 @@ class Shared:
         self._url = url
         self._clock = clock
         self._scripts: dict[str, Any] = {}
-        self._down_until: float | None = None
+        self._outage = Outage("Redis", "each process counts by itself", clock=clock)
 
     def run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | float] = ()
@@ -56,16 +51,15 @@ class Shared:
 
         :raises Down: where Redis cannot be reached, or could not a moment ago.
         """
-        if self._down_until is not None and self._clock() < self._down_until:
+        if not self._outage.is_over():
             raise Down
+        began = self._clock()
         try:
             result = self._script(script)(keys=keys, args=arguments)
         except (self._redis.RedisError, OSError) as error:
-            self._failed(error)
+            self._outage.failed(error)
             raise Down from error
-        if self._down_until is not None:
-            self._down_until = None
-            logger.warning("Redis is back.")
+        self._outage.ended(began)
         return result
 
     def close(self) -> None:
@@ -76,30 +70,34 @@ class Shared:
     @cached_property
     def client(self) -> Any:
         """The client; it makes its connections anew after a fork."""
-        # By itself it would sleep between tries. One more, at once, is for connections
-        # that were kept while Redis was started anew.
-        again = self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 1)
-        return self._redis.Redis.from_url(
-            self._url,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=again,
-        )
+        return self._redis.Redis.from_url(self._url, **patience(TIMEOUT_SECONDS))
 
     @cached_property
     def _redis(self) -> Any:
-        return importlib.import_module("redis")
+        return _load()
 
     def _script(self, script: str) -> Any:
         if script not in self._scripts:
             self._scripts[script] = self.client.register_script(script)
         return self._scripts[script]
 
-    def _failed(self, error: Exception) -> None:
-        if self._down_until is None:
-            logger.warning(
-                "Redis cannot be reached (%s): each process counts by itself until it "
-                "is back.",
-                type(error).__name__,
-            )
-        self._down_until = self._clock() + REST_SECONDS
+
+def patience(seconds: float) -> dict[str, Any]:
+    """Return the options of a Redis client that waits no longer than it must.
+
+    By itself it would sleep between tries. One more, at once, is for connections that
+    were kept while Redis was started anew.
+    """
+    redis = _load()
+    again = redis.retry.Retry(
+        redis.backoff.NoBackoff(), 1, supported_errors=(redis.ConnectionError,)
+    )
+    return {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": again,
+    }
+
+
+def _load() -> Any:
+    return importlib.import_module("redis")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import random
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from flask_llm.chat import Completion, Prompt
 from flask_llm.errors import ConfigError
@@ -18,6 +18,7 @@ from flask_llm.guards.cache.flight import Lead, SingleFlight
 from flask_llm.guards.cache.local import Flights
 from flask_llm.guards.cache.remote import Turns
 from flask_llm.guards.cache.texts import is_final, read, write
+from flask_llm.guards.outage import Outage
 from flask_llm.guards.shared import Shared
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline
@@ -28,8 +29,6 @@ VERSION = 1
 
 JITTER = 0.1
 """The share of a lifetime that chance takes off, so that not all end at once."""
-
-logger = logging.getLogger("flask_llm")
 
 
 class AnswerCache:
@@ -57,6 +56,10 @@ class AnswerCache:
         self._secret = secret
         self._scope = scope
         self._jitter = jitter
+        self._clock = clock
+        self._outage = Outage(
+            "The cache of answers", "every question is asked", clock=clock
+        )
         self._flights = Flights(clock=clock)
         self._single = SingleFlight(
             self._flights, Turns(shared), jitter=jitter, sleep=sleep
@@ -96,48 +99,39 @@ class AnswerCache:
 
         :raises DeadlineExceeded: where another caller's answer does not come in time.
         """
-        reader = _Reader(self._kept, key)
-        found = reader.read()
+        found = self.get(key)
         if found:
             return found
-        return self._single.ask(key, deadline, reader.read, partial(self.set, key))
+        return self._single.ask(
+            key, deadline, partial(self.get, key), partial(self.set, key)
+        )
 
     def get(self, key: str) -> Completion | None:
         """Return the answer kept under a key."""
-        return _Reader(self._kept, key).read()
+        text = self._try(lambda: self._kept.get(key))
+        return read(text)
 
     def set(self, key: str, completion: Completion, seconds: int) -> None:
         """Keep an answer that is whole, unrefused, asks for no tool and is new."""
         if completion.cached or not is_final(completion):
             return
         lifetime = max(1, int(seconds * (1 - JITTER * self._jitter())))
-        try:
-            self._kept.set(key, write(completion), timeout=lifetime)
-        except Exception as error:  # noqa: BLE001 - any back end, any failure
-            logger.warning(
-                "The answer cache cannot be written: %s", type(error).__name__
-            )
+        self._try(lambda: self._kept.set(key, write(completion), timeout=lifetime))
 
-
-class _Reader:
-    """Looks a key up until that fails: each failure costs time and a line of log."""
-
-    def __init__(self, kept: Backend, key: str) -> None:
-        self._kept = kept
-        self._key = key
-        self._failed = False
-
-    def read(self) -> Completion | None:
-        if self._failed:
+    def _try(self, use: Callable[[], Any]) -> Any:
+        """Use the back end, or do without where it fails."""
+        if not self._outage.is_over():
             return None
+        began = self._clock()
         try:
-            return read(self._kept.get(self._key))
+            result = use()
         except ConfigError:
             raise
-        except Exception as error:  # noqa: BLE001 - any back end, any failure: a miss
-            self._failed = True
-            logger.warning("The answer cache cannot be read: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - any back end, any failure
+            self._outage.failed(error)
             return None
+        self._outage.ended(began)
+        return result
 
 
 def _canonical(value: object) -> str:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import time
 import weakref
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from flask import Flask
 
 from flask_llm.errors import ConfigError, nearest
 from flask_llm.guards.cache.plain import plain
+from flask_llm.guards.shared import patience
 
 PREFIX = "llm:answer:"
 
 TIMEOUT_SECONDS = 2
 """How long Redis may take; a cache that is slower than that is no help."""
-
-REST_SECONDS = 5.0
-"""How long a back end of ours that failed is left alone: each call would wait."""
 
 
 class Backend(Protocol):
@@ -31,10 +27,6 @@ class Backend(Protocol):
 
     def set(self, key: str, value: str, timeout: int) -> Any:
         """Keep a value for some seconds."""
-
-
-class Unreachable(Exception):  # noqa: N818 - a state, not an accident
-    """The back end failed a moment ago and is left alone."""
 
 
 def backend(
@@ -73,20 +65,16 @@ class _Own:
     :param config: Flask-Caching's settings, whole.
     """
 
-    def __init__(
-        self, config: dict[str, Any], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
-        self._clock = clock
         self._made: dict[str, Backend] = {}
-        self._down_until = 0.0
         _owns.add(self)
 
     def get(self, key: str) -> Any:
-        return self._try(lambda kept: kept.get(key))
+        return self.make().get(key)
 
     def set(self, key: str, value: str, timeout: int) -> Any:
-        return self._try(lambda kept: kept.set(key, value, timeout))
+        return self.make().set(key, value, timeout)
 
     def make(self) -> Backend:
         """Return the back end.
@@ -102,16 +90,6 @@ class _Own:
     def forget(self) -> None:
         """Begin anew, as a forked worker must: a lock may be held for ever."""
         self._made = {}
-
-    def _try(self, use: Callable[[Backend], Any]) -> Any:
-        kept = self.make()
-        if self._clock() < self._down_until:
-            raise Unreachable
-        try:
-            return use(kept)
-        except Exception:
-            self._down_until = self._clock() + REST_SECONDS
-            raise
 
 
 _owns: weakref.WeakSet[_Own] = weakref.WeakSet()
@@ -207,7 +185,8 @@ def _make(config: dict[str, Any]) -> Backend:
         if issubclass(
             kind, importlib.import_module("flask_caching.backends").RedisCache
         ):
-            whole["CACHE_OPTIONS"] = _patience() | (config.get("CACHE_OPTIONS") or {})
+            options = config.get("CACHE_OPTIONS") or {}
+            whole["CACHE_OPTIONS"] = patience(TIMEOUT_SECONDS) | options
         cache.init_app(app, config=whole)
     except Exception as error:
         raise ConfigError(
@@ -242,13 +221,3 @@ def _kind(name: str) -> Any:
         "Take RedisCache, FileSystemCache, SimpleCache or NullCache, or give the full "
         "name of a class."
     )
-
-
-def _patience() -> dict[str, Any]:
-    """Return how long to wait for Redis; its client would sleep between tries."""
-    redis = importlib.import_module("redis")
-    return {
-        "socket_timeout": TIMEOUT_SECONDS,
-        "socket_connect_timeout": TIMEOUT_SECONDS,
-        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 1),
-    }
