@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from sockets import wait_until
 
 import flask_llm
 from flask_llm.emulator import Answer, Fault
-from flask_llm.errors import DeadlineExceeded, LLMError
+from flask_llm.errors import DeadlineExceeded, LLMError, RateLimitError
 from flask_llm.guards import Pacing, Slot
 from flask_llm.guards.pacing import GRACE_SECONDS
 from flask_llm.providers import Provider
@@ -299,3 +300,92 @@ def test_a_stream_dropped_without_being_closed_gives_its_slot_back(make_app):
         answer = flask_llm.complete("Hi", timeout=5)
 
     assert answer.finish_reason == "stop"
+
+
+HEADERS = {
+    "openai": {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "1s",
+    },
+    "anthropic": {
+        "anthropic-ratelimit-requests-limit": "60",
+        "anthropic-ratelimit-requests-remaining": "0",
+    },
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_provider_that_has_none_left_is_left_alone(app, emulator, models, name):
+    headers = dict(HEADERS[name])
+    if name == "anthropic":
+        reset = datetime.now(UTC) + timedelta(seconds=2)
+        headers["anthropic-ratelimit-requests-reset"] = reset.isoformat()
+    emulator.script(Fault(headers=headers))
+
+    for _ in range(2):
+        assert flask_llm.complete("Hi", model=models[name]).text
+
+    first, second = emulator.requests
+    assert second.time - first.time > 0.8
+
+
+def test_a_provider_that_is_out_for_longer_than_the_deadline_is_not_waited_for(
+    app, emulator
+):
+    headers = HEADERS["openai"] | {"x-ratelimit-reset-requests": "50s"}
+    emulator.script(Fault(headers=headers))
+    flask_llm.complete("Hi")
+
+    with pytest.raises(DeadlineExceeded) as refused:
+        flask_llm.complete("Hi", timeout=20)
+
+    assert 40 < refused.value.retry_after <= 50
+    assert len(emulator.requests) == 1
+
+
+def test_a_rate_limit_of_one_caller_holds_the_others_too(app, emulator):
+    emulator.script(Fault(status=429, retry_after=40))
+    with pytest.raises(RateLimitError):
+        flask_llm.complete("Hi", timeout=20)
+
+    with pytest.raises(DeadlineExceeded):
+        flask_llm.complete("Hi", timeout=20)
+
+    assert len(emulator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"requests_per_minute": 2}, {"tokens_per_minute": 1_200}],
+    ids=["requests", "tokens"],
+)
+def test_a_minute_holds_no_more_than_the_account(
+    make_app, emulator, provider_rows, limits
+):
+    provider_rows["openai"] |= limits
+    used = {"input_tokens": 10, "output_tokens": 490}
+    emulator.script(*[Answer(text="x", usage=used)] * 2)
+    app = make_app()
+
+    with app.app_context():
+        for _ in range(2):
+            flask_llm.complete("Hi")
+        with pytest.raises(DeadlineExceeded) as refused:
+            flask_llm.complete("Hi", timeout=20)
+
+    assert 20 < refused.value.retry_after <= 62
+    assert len(emulator.requests) == 2
+
+
+def test_tokens_that_were_not_used_are_free_for_the_next_call(
+    make_app, emulator, provider_rows
+):
+    provider_rows["openai"] |= {"tokens_per_minute": 1_200}
+    used = {"input_tokens": 10, "output_tokens": 10}
+    emulator.script(*[Answer(text="x", usage=used)] * 4)
+    app = make_app()
+
+    with app.app_context():
+        for _ in range(4):
+            assert flask_llm.complete("Hi", timeout=5).text
