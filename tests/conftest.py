@@ -215,7 +215,9 @@ def _worker():
 def redis_url():
     """The address of a Redis database that is emptied before and after."""
     redis = pytest.importorskip("redis")
-    url = urlsplit(service("redis"))._replace(path=f"/{15 - _worker()}").geturl()
+    address = urlsplit(service("redis"))
+    number = int(address.path.strip("/") or 15) - _worker()
+    url = address._replace(path=f"/{number}").geturl()
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         yield url
