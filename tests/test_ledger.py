@@ -67,6 +67,20 @@ def prompt(**options):
     )
 
 
+def opened(ledger, *what, **how):
+    """Write a pending row."""
+    entry = ledger.entry(*what, **how)
+    ledger.open(entry)
+    return entry
+
+
+def recorded(ledger, prompt, outcome):
+    """Write a row for which nobody was asked."""
+    entry = ledger.entry(prompt)
+    ledger.settle(entry, outcome)
+    return entry
+
+
 class Clock:
     """A time of day that the test sets."""
 
@@ -150,7 +164,8 @@ def joined(*children):
 
 
 def test_open_row_says_what_was_asked(ledger):
-    entry = ledger.open(
+    entry = opened(
+        ledger,
         prompt(user="ann", tenant="acme", feature="summarise", tags={"a": "ї"}),
         streamed=True,
     )
@@ -165,14 +180,14 @@ def test_open_row_says_what_was_asked(ledger):
 
 
 def test_call_for_nobody_leaves_the_labels_empty(ledger):
-    ledger.open(prompt())
+    opened(ledger, prompt())
 
     (row,) = rows_of(ledger)
     assert (row.user_id, row.tenant, row.feature, row.tags) == (None, None, None, None)
 
 
 def test_settled_row_says_how_it_ended(ledger, clock):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
     clock.pass_by(milliseconds=1500)
 
     ledger.settle(entry, OUTCOME)
@@ -198,7 +213,7 @@ def test_settled_row_says_how_it_ended(ledger, clock):
 
 
 def test_failure_says_what_it_was(ledger):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
 
     ledger.settle(
         entry, Outcome(status="failed", error_code="rate_limit", error_status=429)
@@ -214,7 +229,7 @@ def test_failure_says_what_it_was(ledger):
 
 
 def test_unknown_cost_is_not_zero(ledger):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
 
     ledger.settle(entry, Outcome(status="ok", usage=USED))
 
@@ -223,8 +238,10 @@ def test_unknown_cost_is_not_zero(ledger):
 
 
 def test_recorded_row_is_settled_from_the_start(ledger):
-    entry = ledger.record(
-        prompt(user="ann"), Outcome(status="cached", cost_nanos=0, saved_nanos=42)
+    entry = recorded(
+        ledger,
+        prompt(user="ann"),
+        Outcome(status="cached", cost_nanos=0, saved_nanos=42),
     )
 
     (row,) = rows_of(ledger)
@@ -240,7 +257,7 @@ def test_recorded_row_is_settled_from_the_start(ledger):
 def test_times_come_back_in_utc_to_the_microsecond(ledger, clock, zone):
     clock.now = NOON.astimezone(zone)
 
-    ledger.open(prompt())
+    opened(ledger, prompt())
 
     (row,) = rows_of(ledger)
     assert (row.created_at, row.created_at.tzinfo) == (NOON, UTC)
@@ -248,23 +265,23 @@ def test_times_come_back_in_utc_to_the_microsecond(ledger, clock, zone):
 
 
 def test_row_expires_a_while_after_its_deadline(ledger):
-    ledger.open(prompt(timeout=90.0))
+    opened(ledger, prompt(timeout=90.0))
 
     (row,) = rows_of(ledger)
     assert row.expires_at == NOON + timedelta(seconds=90 + GRACE_SECONDS)
 
 
 def test_tries_of_one_call_share_its_id(ledger):
-    first = ledger.open(prompt())
+    first = opened(ledger, prompt())
 
-    second = ledger.open(prompt(), request_id=first.request_id)
+    second = opened(ledger, prompt(), request_id=first.request_id)
 
     assert second.request_id == first.request_id
     assert second.row["id"] != first.row["id"]
 
 
 def test_settling_twice_writes_once(ledger):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
     ledger.settle(entry, OUTCOME)
 
     ledger.settle(entry, Outcome(status="failed"))
@@ -274,9 +291,9 @@ def test_settling_twice_writes_once(ledger):
 
 
 def test_row_settled_elsewhere_is_not_settled_again(ledger, make_ledger, database_uri):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
     ledger.settle(entry, OUTCOME)
-    entry.settled = False
+    entry.is_settled = False
 
     make_ledger(database_uri).settle(entry, Outcome(status="failed"))
 
@@ -285,8 +302,8 @@ def test_row_settled_elsewhere_is_not_settled_again(ledger, make_ledger, databas
 
 
 def test_users_that_differ_in_a_letters_case_are_two(ledger):
-    ledger.open(prompt(user="ann"))
-    ledger.open(prompt(user="Ann"))
+    opened(ledger, prompt(user="ann"))
+    opened(ledger, prompt(user="Ann"))
 
     with ledger.database.begin() as connection:
         users = connection.scalars(select(usage.c.user_id).distinct()).all()
@@ -307,7 +324,7 @@ TOO_LONG = [
 
 @pytest.mark.parametrize(("column", "width"), TOO_LONG)
 def test_too_long_word_of_a_provider_is_cut(ledger, column, width):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
 
     ledger.settle(entry, Outcome(status="ok", **{column: LONG}))
 
@@ -317,7 +334,7 @@ def test_too_long_word_of_a_provider_is_cut(ledger, column, width):
 
 @pytest.mark.parametrize("odd", ["a\0b", "a\ud800b", "😀"])
 def test_odd_characters_of_a_provider_lose_no_row(ledger, odd):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
 
     ledger.settle(entry, Outcome(status="ok", served_model=odd))
 
@@ -328,7 +345,7 @@ def test_odd_characters_of_a_provider_lose_no_row(ledger, odd):
 
 @pytest.mark.parametrize("odd", ["😀", "' OR 1=1 --", "%s", ""])
 def test_odd_characters_in_a_label_lose_no_row(ledger, odd):
-    ledger.open(prompt(user=odd, tenant=odd, feature=odd, tags={odd or "x": odd}))
+    opened(ledger, prompt(user=odd, tenant=odd, feature=odd, tags={odd or "x": odd}))
 
     assert len(rows_of(ledger)) == 1
 
@@ -338,7 +355,7 @@ def test_model_with_a_very_long_name_is_written_down(ledger):
         provider="openai", model="m" * 500, messages=(Message("user", (Text("Hi"),)),)
     )
 
-    ledger.open(long_named)
+    opened(ledger, long_named)
 
     (row,) = rows_of(ledger)
     assert row.model == "openai/" + "m" * 193
@@ -366,7 +383,7 @@ def test_ids_of_one_moment_differ():
 
 def test_row_lost_at_open_is_inserted_at_settle(ledger):
     with down(ledger):
-        entry = ledger.open(prompt(user="ann"))
+        entry = opened(ledger, prompt(user="ann"))
 
     ledger.settle(entry, OUTCOME)
 
@@ -376,7 +393,7 @@ def test_row_lost_at_open_is_inserted_at_settle(ledger):
 
 
 def test_row_that_cannot_be_settled_waits_in_the_journal(ledger, clock):
-    entry = ledger.open(prompt(user="ann", tags={"a": "ї"}))
+    entry = opened(ledger, prompt(user="ann", tags={"a": "ї"}))
     clock.pass_by(seconds=2)
     with down(ledger):
         ledger.settle(entry, OUTCOME)
@@ -392,7 +409,7 @@ def test_row_that_cannot_be_settled_waits_in_the_journal(ledger, clock):
 
 def test_row_lost_at_both_ends_is_inserted_by_the_replay(ledger):
     with down(ledger):
-        entry = ledger.open(prompt(user="ann", tags={"a": "b"}))
+        entry = opened(ledger, prompt(user="ann", tags={"a": "b"}))
         ledger.settle(entry, OUTCOME)
 
     ledger.replay()
@@ -403,7 +420,7 @@ def test_row_lost_at_both_ends_is_inserted_by_the_replay(ledger):
 
 def test_recorded_row_waits_in_the_journal_too(ledger):
     with down(ledger):
-        ledger.record(prompt(), Outcome(status="cached", cost_nanos=0))
+        recorded(ledger, prompt(), Outcome(status="cached", cost_nanos=0))
 
     ledger.replay()
 
@@ -413,18 +430,18 @@ def test_recorded_row_waits_in_the_journal_too(ledger):
 
 def test_next_call_writes_what_the_journal_kept(ledger, clock):
     with down(ledger):
-        ledger.settle(ledger.open(prompt(user="ann")), OUTCOME)
+        ledger.settle(opened(ledger, prompt(user="ann")), OUTCOME)
     clock.pass_by(minutes=2)
 
-    ledger.open(prompt(user="bob"))
+    opened(ledger, prompt(user="bob"))
 
     assert {row.user_id for row in rows_of(ledger)} == {"ann", "bob"}
 
 
 def test_replay_while_the_database_is_still_down_keeps_every_row(ledger):
     with down(ledger):
-        ledger.settle(ledger.open(prompt(user="ann")), OUTCOME)
-        ledger.settle(ledger.open(prompt(user="bob")), OUTCOME)
+        ledger.settle(opened(ledger, prompt(user="ann")), OUTCOME)
+        ledger.settle(opened(ledger, prompt(user="bob")), OUTCOME)
 
         with pytest.raises(OperationalError):
             ledger.replay()
@@ -435,7 +452,7 @@ def test_replay_while_the_database_is_still_down_keeps_every_row(ledger):
 
 def test_row_replayed_twice_is_there_once(ledger):
     with down(ledger):
-        ledger.settle(ledger.open(prompt()), OUTCOME)
+        ledger.settle(opened(ledger, prompt()), OUTCOME)
     kept = ledger.journal.path.read_bytes()
     ledger.replay()
     ledger.journal.path.write_bytes(kept)
@@ -453,7 +470,7 @@ def test_two_processes_that_replay_at_once_write_each_row_once(
     ledger, make_ledger, database_uri
 ):
     with down(ledger):
-        entries = [ledger.open(prompt()) for _ in range(50)]
+        entries = [opened(ledger, prompt()) for _ in range(50)]
         settled = [ledger.settle(entry, OUTCOME) for entry in entries]
     start = processes.Barrier(2)
 
@@ -493,7 +510,7 @@ def test_rows_appended_during_replays_are_not_lost(tmp_path):
 
 def test_claim_of_a_process_that_died_is_taken_over(lite):
     with down(lite):
-        lite.settle(lite.open(prompt(user="ann")), OUTCOME)
+        lite.settle(opened(lite, prompt(user="ann")), OUTCOME)
     left = lite.journal.path.with_name("journal.jsonl.77-abc.claim")
     lite.journal.path.rename(left)
     os.utime(left, (time.time() - 3600,) * 2)
@@ -507,7 +524,7 @@ def test_claim_of_a_process_that_died_is_taken_over(lite):
 
 def test_claim_of_a_process_at_work_is_left_to_it(lite):
     with down(lite):
-        lite.settle(lite.open(prompt()), OUTCOME)
+        lite.settle(opened(lite, prompt()), OUTCOME)
     left = lite.journal.path.with_name("journal.jsonl.77-abc.claim")
     lite.journal.path.rename(left)
     os.utime(left)
@@ -518,8 +535,8 @@ def test_claim_of_a_process_at_work_is_left_to_it(lite):
 
 def test_line_cut_short_is_logged_and_is_in_nobodys_way(lite, caplog):
     with down(lite):
-        lite.settle(lite.open(prompt(user="ann")), OUTCOME)
-        lite.settle(lite.open(prompt(user="bob")), OUTCOME)
+        lite.settle(opened(lite, prompt(user="ann")), OUTCOME)
+        lite.settle(opened(lite, prompt(user="bob")), OUTCOME)
     first, second, _ = lite.journal.path.read_bytes().split(b"\n")
     lite.journal.path.write_bytes(first[:40] + b"\n[]\n" + second + b"\n")
 
@@ -532,10 +549,10 @@ def test_line_cut_short_is_logged_and_is_in_nobodys_way(lite, caplog):
 
 def test_row_that_no_database_would_take_is_in_nobodys_way(ledger, caplog):
     huge = Outcome(status="ok", cost_nanos=10**30)
-    first = ledger.open(prompt(user="ann"))
+    first = opened(ledger, prompt(user="ann"))
     ledger.settle(first, huge)
     with down(ledger):
-        ledger.settle(ledger.open(prompt(user="bob")), OUTCOME)
+        ledger.settle(opened(ledger, prompt(user="bob")), OUTCOME)
 
     ledger.replay()
 
@@ -577,7 +594,7 @@ def test_journal_that_cannot_be_replayed_costs_nobody_an_answer(lite, clock):
     (lite.journal.path / "full").touch()
     clock.pass_by(minutes=2)
 
-    entry = lite.open(prompt())
+    entry = opened(lite, prompt())
 
     lite.settle(entry, OUTCOME)
     assert [row.status for row in rows_of(lite)] == ["ok"]
@@ -599,7 +616,7 @@ def test_answer_reaches_its_caller_while_the_database_is_down(app, rows, emulato
 
 def test_answer_reaches_its_caller_where_the_tables_vanish_meanwhile(app, emulator):
     ledger = app.extensions["llm"].ledger
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
     ledger.database._ready = False
     with ledger.database.engine.begin() as connection:
         connection.execute(text("DROP TABLE llm_usage"))
@@ -613,7 +630,7 @@ def test_answer_reaches_its_caller_where_the_tables_vanish_meanwhile(app, emulat
 
 def test_warning_about_a_lost_row_shows_no_address(lite, caplog):
     with down(lite), caplog.at_level(logging.DEBUG):
-        lite.settle(lite.open(prompt(user="ann")), OUTCOME)
+        lite.settle(opened(lite, prompt(user="ann")), OUTCOME)
 
     assert "OperationalError" in caplog.text
     assert "sqlite" not in caplog.text
@@ -623,10 +640,10 @@ def test_warning_about_a_lost_row_shows_no_address(lite, caplog):
 
 
 def test_sweep_marks_only_pending_rows_that_expired(ledger, clock):
-    settled = ledger.open(prompt(user="settled"))
+    settled = opened(ledger, prompt(user="settled"))
     ledger.settle(settled, OUTCOME)
-    ledger.open(prompt(user="dead", timeout=30.0))
-    ledger.open(prompt(user="slow", timeout=300.0))
+    opened(ledger, prompt(user="dead", timeout=30.0))
+    opened(ledger, prompt(user="slow", timeout=300.0))
     clock.pass_by(seconds=30 + GRACE_SECONDS + 1)
 
     swept = ledger.sweep()
@@ -641,14 +658,14 @@ def test_sweep_marks_only_pending_rows_that_expired(ledger, clock):
 
 
 def test_row_is_not_swept_at_its_very_deadline(ledger, clock):
-    ledger.open(prompt(timeout=30.0))
+    opened(ledger, prompt(timeout=30.0))
     clock.pass_by(seconds=30 + GRACE_SECONDS)
 
     assert ledger.sweep() == 0
 
 
 def test_late_settle_wins_over_the_sweep(ledger, clock):
-    entry = ledger.open(prompt(timeout=1.0))
+    entry = opened(ledger, prompt(timeout=1.0))
     clock.pass_by(hours=1)
     ledger.sweep()
 
@@ -660,17 +677,17 @@ def test_late_settle_wins_over_the_sweep(ledger, clock):
 
 
 def test_next_call_sweeps_now_and_then(ledger, clock):
-    ledger.open(prompt(user="dead", timeout=1.0))
+    opened(ledger, prompt(user="dead", timeout=1.0))
     clock.pass_by(minutes=5)
 
-    ledger.open(prompt(user="next"))
+    opened(ledger, prompt(user="next"))
 
     found = {row.user_id: row.status for row in rows_of(ledger)}
     assert found == {"dead": "abandoned", "next": "pending"}
 
 
 def test_sweep_is_not_made_for_every_call(lite, clock):
-    lite.open(prompt(timeout=0.1))
+    opened(lite, prompt(timeout=0.1))
     statements = []
     event.listen(
         lite.database.engine,
@@ -679,14 +696,14 @@ def test_sweep_is_not_made_for_every_call(lite, clock):
     )
     clock.pass_by(seconds=30)
 
-    lite.open(prompt())
+    opened(lite, prompt())
 
     assert len(statements) == 1
 
 
 def test_killed_worker_leaves_a_row_that_is_swept(ledger, make_ledger, database_uri):
     def die():
-        make_ledger(database_uri).open(prompt(user="dead", timeout=1.0))
+        opened(make_ledger(database_uri), prompt(user="dead", timeout=1.0))
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert joined(in_child(die)) == [-signal.SIGKILL]
@@ -734,17 +751,17 @@ def test_memory_is_one_database_for_all_threads(make_app, emulator):
 
 
 def test_forked_child_has_an_engine_of_its_own(ledger):
-    ledger.open(prompt(user="parent"))
+    opened(ledger, prompt(user="parent"))
     inherited = ledger.database.engine
 
     def work():
-        ledger.open(prompt(user="child"))
+        opened(ledger, prompt(user="child"))
         own = ledger.database.engine
         os._exit(0 if own is not inherited else 1)
 
     assert joined(in_child(work), in_child(work)) == [0, 0]
 
-    ledger.open(prompt(user="parent again"))
+    opened(ledger, prompt(user="parent again"))
     assert ledger.database.engine is inherited
     assert [row.user_id for row in rows_of(ledger)].count("child") == 2
     assert len(rows_of(ledger)) == 4

@@ -660,7 +660,7 @@ def test_days_and_hours_are_filters_in_the_zone_asked_for(app, parameter, calls)
     prompt = Prompt(provider="p", model="m", messages=(Message("user", "Hi"),))
     for moment in moments:
         ledger._now = lambda at=moment: datetime.fromisoformat(at).replace(tzinfo=UTC)
-        ledger.record(prompt, Outcome(status="ok"))
+        ledger.settle(ledger.entry(prompt), Outcome(status="ok"))
 
     response = app.test_client().get(
         f"/llm/usage?since=2026-11-01&tz=Europe/Kyiv&{parameter}",

@@ -53,6 +53,13 @@ def reservation(nanos, *holds):
     return Reservation(nanos, tuple(hold(*each) for each in holds))
 
 
+def opened(ledger, *what, **how):
+    """Write a pending row."""
+    entry = ledger.entry(*what, **how)
+    ledger.open(entry)
+    return entry
+
+
 class Clock:
     """A time of day that the test sets."""
 
@@ -109,14 +116,14 @@ def in_child(work):
 
 
 def test_reservation_is_held_while_the_call_lasts(ledger):
-    ledger.open(prompt(), reservation(300, (USER, 1000), (APP, 5000)))
+    opened(ledger, prompt(), reservation(300, (USER, 1000), (APP, 5000)))
 
     assert ledger.standing(USER) == Standing(0, 300)
     assert ledger.standing(APP) == Standing(0, 300)
 
 
 def test_settling_releases_what_was_held_and_charges_what_was_spent(ledger):
-    entry = ledger.open(prompt(), reservation(300, (USER, 1000), (APP, 5000)))
+    entry = opened(ledger, prompt(), reservation(300, (USER, 1000), (APP, 5000)))
 
     left = ledger.settle(entry, paid(120))
 
@@ -128,7 +135,7 @@ def test_settling_releases_what_was_held_and_charges_what_was_spent(ledger):
 
 
 def test_call_that_exactly_fits_is_admitted(ledger):
-    ledger.open(prompt(), reservation(1000, (USER, 1000)))
+    opened(ledger, prompt(), reservation(1000, (USER, 1000)))
 
     assert ledger.standing(USER) == Standing(0, 1000)
 
@@ -136,10 +143,10 @@ def test_call_that_exactly_fits_is_admitted(ledger):
 def test_call_that_does_not_fit_leaves_nothing_behind(ledger):
     held = reservation(400, (USER, 1000), (APP, 5000))
     for _ in range(2):
-        ledger.open(prompt(), held)
+        opened(ledger, prompt(), held)
 
     with pytest.raises(NoRoom) as refused:
-        ledger.open(prompt(), held)
+        opened(ledger, prompt(), held)
 
     assert refused.value.hold.share == USER
     assert refused.value.standing == Standing(0, 800)
@@ -149,23 +156,23 @@ def test_call_that_does_not_fit_leaves_nothing_behind(ledger):
 
 def test_one_full_budget_of_several_is_enough_to_refuse(ledger):
     with pytest.raises(NoRoom) as refused:
-        ledger.open(prompt(), reservation(10, (APP, 5), (MODEL, 100), (USER, 100)))
+        opened(ledger, prompt(), reservation(10, (APP, 5), (MODEL, 100), (USER, 100)))
 
     assert refused.value.hold.share == APP
     assert [ledger.standing(share) for share in (MODEL, USER)] == [Standing()] * 2
 
 
 def test_free_call_is_admitted_up_to_the_limit_and_not_beyond(ledger):
-    entry = ledger.open(prompt(), reservation(10, (USER, 10)))
-    ledger.open(prompt(), reservation(0, (USER, 10)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 10)))
+    opened(ledger, prompt(), reservation(0, (USER, 10)))
     ledger.settle(entry, paid(11))
 
     with pytest.raises(NoRoom):
-        ledger.open(prompt(), reservation(0, (USER, 10)))
+        opened(ledger, prompt(), reservation(0, (USER, 10)))
 
 
 def test_spent_money_is_charged_even_past_the_limit(ledger):
-    entry = ledger.open(prompt(), reservation(10, (USER, 10)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 10)))
 
     ledger.settle(entry, paid(25))
 
@@ -173,7 +180,7 @@ def test_spent_money_is_charged_even_past_the_limit(ledger):
 
 
 def test_settling_twice_charges_once(ledger, make_ledger):
-    entry = ledger.open(prompt(), reservation(10, (USER, 100)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 100)))
     row = dict(entry.row)
 
     ledger.settle(entry, paid(7))
@@ -184,7 +191,7 @@ def test_settling_twice_charges_once(ledger, make_ledger):
 
 
 def test_call_of_unknown_cost_that_nobody_bills_is_free(ledger):
-    entry = ledger.open(prompt(), reservation(10, (USER, 100)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 100)))
 
     ledger.settle(entry, Outcome(status="failed"))
 
@@ -193,7 +200,7 @@ def test_call_of_unknown_cost_that_nobody_bills_is_free(ledger):
 
 
 def test_call_of_unknown_cost_that_may_be_billed_costs_what_was_reserved(ledger):
-    entry = ledger.open(prompt(), reservation(10, (USER, 100)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 100)))
 
     ledger.settle(entry, Outcome(status="failed", may_be_billed=True))
 
@@ -203,7 +210,7 @@ def test_call_of_unknown_cost_that_may_be_billed_costs_what_was_reserved(ledger)
 
 
 def test_call_without_a_reservation_stays_of_unknown_cost(ledger):
-    entry = ledger.open(prompt())
+    entry = opened(ledger, prompt())
 
     ledger.settle(entry, Outcome(status="failed", may_be_billed=True))
 
@@ -212,18 +219,18 @@ def test_call_without_a_reservation_stays_of_unknown_cost(ledger):
 
 def test_users_that_differ_in_case_have_budgets_of_their_own(ledger):
     other = Share("user", "Ann", USER.period)
-    ledger.open(prompt(), reservation(10, (USER, 10)))
+    opened(ledger, prompt(), reservation(10, (USER, 10)))
 
-    ledger.open(prompt(user="Ann"), reservation(10, (other, 10)))
+    opened(ledger, prompt(user="Ann"), reservation(10, (other, 10)))
 
     assert ledger.standing(other) == Standing(0, 10)
 
 
 def test_new_period_begins_with_nothing_spent(ledger):
     tomorrow = USER._replace(period="2026-11-24")
-    ledger.settle(ledger.open(prompt(), reservation(10, (USER, 10))), paid(10))
+    ledger.settle(opened(ledger, prompt(), reservation(10, (USER, 10))), paid(10))
 
-    ledger.open(prompt(), reservation(10, (tomorrow, 10)))
+    opened(ledger, prompt(), reservation(10, (tomorrow, 10)))
 
     assert ledger.standing(USER) == Standing(10, 0)
     assert ledger.standing(tomorrow) == Standing(0, 10)
@@ -232,7 +239,7 @@ def test_new_period_begins_with_nothing_spent(ledger):
 def test_call_that_ends_in_the_next_period_is_charged_where_it_was_reserved(
     ledger, clock
 ):
-    entry = ledger.open(prompt(), reservation(10, (USER, 10)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 10)))
     clock.pass_by(20 * 3600)
 
     ledger.settle(entry, paid(4))
@@ -244,7 +251,7 @@ def test_call_that_ends_in_the_next_period_is_charged_where_it_was_reserved(
 
 
 def test_swept_reservation_counts_as_spent(ledger, clock):
-    ledger.open(prompt(timeout=5.0), reservation(10, (USER, 100), (APP, 100)))
+    opened(ledger, prompt(timeout=5.0), reservation(10, (USER, 100), (APP, 100)))
     clock.pass_by(5 + GRACE_SECONDS + 1)
 
     assert ledger.sweep() == 1
@@ -259,7 +266,7 @@ def test_swept_reservation_counts_as_spent(ledger, clock):
 
 
 def test_sweeping_twice_charges_once(ledger, clock):
-    ledger.open(prompt(timeout=5.0), reservation(10, (USER, 100)))
+    opened(ledger, prompt(timeout=5.0), reservation(10, (USER, 100)))
     clock.pass_by(3600)
 
     assert [ledger.sweep(), ledger.sweep()] == [1, 0]
@@ -267,7 +274,7 @@ def test_sweeping_twice_charges_once(ledger, clock):
 
 
 def test_call_that_ends_after_it_was_swept_is_charged_what_it_cost(ledger, clock):
-    entry = ledger.open(prompt(timeout=5.0), reservation(10, (USER, 100)))
+    entry = opened(ledger, prompt(timeout=5.0), reservation(10, (USER, 100)))
     clock.pass_by(3600)
     ledger.sweep()
 
@@ -278,12 +285,12 @@ def test_call_that_ends_after_it_was_swept_is_charged_what_it_cost(ledger, clock
 
 
 def test_refusal_sweeps_first_where_dead_workers_hold_the_rest(ledger, clock):
-    ledger.open(prompt(timeout=5.0), reservation(60, (USER, 100)))
-    ledger.settle(ledger.open(prompt(), reservation(40, (USER, 100))), paid(0))
+    opened(ledger, prompt(timeout=5.0), reservation(60, (USER, 100)))
+    ledger.settle(opened(ledger, prompt(), reservation(40, (USER, 100))), paid(0))
     clock.pass_by(3600)
 
     with pytest.raises(NoRoom) as refused:
-        ledger.open(prompt(), reservation(60, (USER, 100)))
+        opened(ledger, prompt(), reservation(60, (USER, 100)))
 
     assert refused.value.standing == Standing(60, 0)
 
@@ -296,7 +303,7 @@ def test_killed_worker_leaves_the_books_right_after_the_sweep(
     def die():
         other = make_ledger()
         for _ in range(3):
-            other.open(prompt(timeout=5.0), reservation(10, (USER, 100), (APP, 90)))
+            opened(other, prompt(timeout=5.0), reservation(10, (USER, 100), (APP, 90)))
         ready.set()
         threading.Event().wait()
 
@@ -304,7 +311,7 @@ def test_killed_worker_leaves_the_books_right_after_the_sweep(
     assert ready.wait(30)
     os.kill(child.pid, signal.SIGKILL)
     child.join(30)
-    ledger.settle(ledger.open(prompt(), reservation(10, (USER, 100))), paid(6))
+    ledger.settle(opened(ledger, prompt(), reservation(10, (USER, 100))), paid(6))
     clock.pass_by(3600)
     ledger.sweep()
 
@@ -324,11 +331,11 @@ def cut_off(ledger):
 
 
 def test_call_is_refused_where_the_database_cannot_reserve(ledger):
-    ledger.open(prompt(), reservation(10, (USER, 100)))
+    opened(ledger, prompt(), reservation(10, (USER, 100)))
     cut_off(ledger)
 
     with pytest.raises(LLMError) as refused:
-        ledger.open(prompt(), reservation(10, (USER, 100)))
+        opened(ledger, prompt(), reservation(10, (USER, 100)))
 
     assert (refused.value.code, refused.value.http_status) == ("database_failed", 503)
     assert refused.value.is_retryable
@@ -337,7 +344,7 @@ def test_call_is_refused_where_the_database_cannot_reserve(ledger):
 def test_row_that_waits_in_the_journal_is_charged_when_it_is_written(
     ledger, monkeypatch
 ):
-    entry = ledger.open(prompt(), reservation(10, (USER, 100)))
+    entry = opened(ledger, prompt(), reservation(10, (USER, 100)))
     ledger.database.close()
     monkeypatch.setattr(ledger._writer, "settle", _down)
     ledger.settle(entry, paid(4))
@@ -368,7 +375,7 @@ def race(ledger, threads=16, calls=4):
         admitted = 0
         for _ in range(calls):
             try:
-                entry = ledger.open(prompt(), reservation(NANOS, *HOLDS))
+                entry = opened(ledger, prompt(), reservation(NANOS, *HOLDS))
             except NoRoom:
                 continue
             ledger.settle(entry, paid(NANOS))
@@ -416,7 +423,7 @@ def test_first_calls_of_a_period_make_its_rows_side_by_side(ledger):
     def work(number):
         start.wait(30)
         share = Share("user", f"u{number % 2}", "2026-11")
-        ledger.open(prompt(), reservation(1, (share, 100), (APP, 100), (MODEL, 100)))
+        opened(ledger, prompt(), reservation(1, (share, 100), (APP, 100), (MODEL, 100)))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
@@ -428,7 +435,7 @@ def test_first_calls_of_a_period_make_its_rows_side_by_side(ledger):
 def test_calls_of_different_users_do_not_wait_for_each_other(ledger, make_ledger):
     other = make_ledger()
     bob = Share("user", "bob", USER.period)
-    ledger.open(prompt(), reservation(1, (USER, 100), (bob, 100)))
+    opened(ledger, prompt(), reservation(1, (USER, 100), (bob, 100)))
     with other.database.begin() as connection:
         connection.execute(
             text("UPDATE llm_spend SET spent_nanos = 5 WHERE subject = 'bob'")
@@ -436,7 +443,7 @@ def test_calls_of_different_users_do_not_wait_for_each_other(ledger, make_ledger
         done = threading.Event()
 
         def ask():
-            ledger.open(prompt(), reservation(1, (USER, 100)))
+            opened(ledger, prompt(), reservation(1, (USER, 100)))
             done.set()
 
         threading.Thread(target=ask, daemon=True).start()

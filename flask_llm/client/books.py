@@ -20,7 +20,8 @@ from flask_llm.errors import BudgetExceeded, ConfigError, LLMError
 from flask_llm.guards import Budgets, BudgetState
 from flask_llm.guards.budgets import passed_warning, refusal
 from flask_llm.pricing import Cost, Prices
-from flask_llm.usage import Ledger, NoRoom, Outcome
+from flask_llm.usage import Entry, Ledger, NoRoom, Outcome, Reservation
+from flask_llm.usage.rows import NOTHING
 
 logger = logging.getLogger("flask_llm")
 
@@ -62,7 +63,7 @@ class Books:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, ConfigError) and job.entry is None:
+            if isinstance(error, ConfigError) and not job.sent:
                 self._gate.leave(job, error=error)
             else:
                 self.fail(job, error)
@@ -76,13 +77,9 @@ class Books:
         """
         began = self._clock()
         reservation = self._budgets.reservation(job.prompt, job.call)
+        job.entry = self._entry(job, reservation)
         try:
-            job.entry = self._ledger.open(
-                job.prompt,
-                reservation,
-                request_id=job.first_id,
-                streamed=job.streamed,
-            )
+            self._ledger.open(job.entry)
         except NoRoom as full:
             raise refusal(reservation.nanos, full.hold, full.standing) from None
         # A slow database is not to use up the provider's time.
@@ -131,7 +128,8 @@ class Books:
             finish_reason=found.finish_reason,
         )
         self._gate.leave(job)
-        self._record(job, outcome)
+        job.entry = self._entry(job)
+        self._ledger.settle(job.entry, outcome)
         completion = replace(
             self._identified(job, found), cost_usd=Decimal(0), cost_source="cache"
         )
@@ -214,8 +212,7 @@ class Books:
             attempts=job.attempts,
         )
         if job.entry is None:
-            self._record(job, outcome)
-            return
+            job.entry = self._entry(job)
         standings = self._ledger.settle(job.entry, outcome)
         charged = job.entry.row["cost_nanos"] or 0
         for hold, standing in standings.items():
@@ -223,9 +220,9 @@ class Books:
                 state = BudgetState.of(hold, standing)
                 self._tell(signals.budget_warning, job, budget=state)
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
-        job.entry = self._ledger.record(
-            job.prompt, outcome, request_id=job.first_id, streamed=job.streamed
+    def _entry(self, job: Job, reservation: Reservation = NOTHING) -> Entry:
+        return self._ledger.entry(
+            job.prompt, reservation, request_id=job.first_id, streamed=job.streamed
         )
 
     def _tell_end(self, job: Job, status: str, **facts: Any) -> None:

@@ -57,7 +57,7 @@ class Ledger:
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
 
-    def open(
+    def entry(
         self,
         prompt: Prompt,
         reservation: Reservation = NOTHING,
@@ -66,12 +66,7 @@ class Ledger:
         streamed: bool = False,
         operation: str = "complete",
     ) -> Entry:
-        """Write a pending row, and reserve what the call may cost.
-
-        :raises ConfigError: where the tables are missing.
-        :raises NoRoom: where a budget has no room for the call; nothing is written.
-        :raises LLMError: where a budget applies and the database fails.
-        """
+        """Return a row that is yet to be written."""
         row = rows.opened(
             prompt,
             self._now(),
@@ -80,42 +75,31 @@ class Ledger:
             streamed=streamed,
             operation=operation,
         )
+        return Entry(row, reservation)
+
+    def open(self, entry: Entry) -> None:
+        """Write a pending row, and reserve what the call may cost.
+
+        However this ends, the entry is to be settled: where a database fails, nobody
+        knows whether it has written the row.
+
+        :raises ConfigError: where the tables are missing.
+        :raises NoRoom: where a budget has no room for the call; nothing is written.
+        :raises LLMError: where a budget applies and the database fails.
+        """
+        entry.is_written = True
         try:
-            self._reserve(row, reservation)
+            self._reserve(entry)
+        except NoRoom:
+            entry.is_written = False
+            raise
         except SQLAlchemyError as error:
-            if reservation.holds:
+            if entry.reservation.holds:
                 with named_errors():
                     raise
             _warn("opened", error)
         else:
-            self._housekeep(row["created_at"], SWEEP_SECONDS)
-        return Entry(row, reservation)
-
-    def record(
-        self,
-        prompt: Prompt,
-        outcome: Outcome,
-        *,
-        request_id: str | None = None,
-        streamed: bool = False,
-        operation: str = "complete",
-    ) -> Entry:
-        """Write a row that is settled from the start: no provider is asked."""
-        now = self._now()
-        row = rows.opened(
-            prompt,
-            now,
-            request_id=request_id,
-            streamed=streamed,
-            operation=operation,
-        )
-        row |= rows.settled(row, outcome, now)
-        try:
-            self._writer.insert(row)
-        except SQLAlchemyError as error:
-            _warn("written", error)
-            self.journal.append(row)
-        return Entry(row, settled=True)
+            self._housekeep(entry.row["created_at"], SWEEP_SECONDS)
 
     def settle(self, entry: Entry, outcome: Outcome) -> Mapping[Hold, Standing]:
         """Write how the call ended; the second time does nothing.
@@ -124,12 +108,17 @@ class Ledger:
 
         :return: where that leaves the budgets that had room for it.
         """
-        if entry.settled:
+        if entry.is_settled:
             return {}
-        entry.settled = True
+        entry.is_settled = True
         changes = rows.settled(entry.row, outcome, self._now())
+        if not entry.is_written:
+            changes |= rows.UNRESERVED
         entry.row |= changes
         try:
+            if not entry.is_written:
+                self._writer.insert(entry.row)
+                return {}
             standings = self._writer.settle(entry.row, changes)
         except Exception as error:  # noqa: BLE001 - any driver, any failure
             _warn("settled", error)
@@ -163,15 +152,15 @@ class Ledger:
         """
         return self._writer.sweep(now or self._now())
 
-    def _reserve(self, row: dict[str, Any], reservation: Reservation) -> None:
+    def _reserve(self, entry: Entry) -> None:
         try:
-            self._writer.open(row, reservation)
+            self._writer.open(entry.row, entry.reservation)
         except NoRoom as refusal:
             # A worker that died may hold what is missing.
             held = refusal.standing.reserved_nanos
             if not held or not self._housekeep(self._now(), SWEEP_REFUSED_SECONDS):
                 raise
-            self._writer.open(row, reservation)
+            self._writer.open(entry.row, entry.reservation)
 
     def _housekeep(self, now: datetime, every: float) -> bool:
         """Sweep and replay now and then; another thread's turn is not waited for."""

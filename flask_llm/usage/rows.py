@@ -37,11 +37,13 @@ NOTHING = Reservation()
 
 @dataclass(slots=True)
 class Entry:
-    """An open row."""
+    """A call's row, from before it is written until it is settled."""
 
     row: dict[str, Any]
     reservation: Reservation = NOTHING
-    settled: bool = False
+    is_written: bool = False
+    """Whether it stands in the table, or may: a database that failed did not say."""
+    is_settled: bool = False
 
     @property
     def request_id(self) -> str:
@@ -71,6 +73,10 @@ class Outcome:
     error_code: str | None = None
     error_status: int | None = None
     provider_request_id: str | None = None
+
+
+UNRESERVED: Mapping[str, None] = {"reserved_nanos": None, "reserved_in": None}
+"""What a row says that has reserved nothing."""
 
 
 def opened(

@@ -15,7 +15,7 @@ from flask_llm.guards.shared import patience
 
 PREFIX = "llm:answer:"
 
-TIMEOUT_SECONDS = 2
+TIMEOUT_SECONDS = 1
 """How long Redis may take; a cache that is slower than that is no help."""
 
 
