@@ -44,6 +44,11 @@ class Engine:
             self.process.wait(START_SECONDS)
             self.process = None
 
+    def restart(self):
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
+
 
 class Redis(Engine):
     """A Redis that forgets everything when it stops."""

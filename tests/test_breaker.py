@@ -8,9 +8,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from engines import redis_server
 from sockets import free_port, wait_until
 from test_keys import Clock
-from test_quotas import server
 
 from flask_llm.errors import (
     AuthenticationError,
@@ -327,16 +327,16 @@ def test_a_worker_that_died_with_the_trial_does_not_keep_it_shut(workers):
 
 def test_a_closed_circuit_costs_one_look_a_second(tmp_path):
     clock = Clock()
-    with server(tmp_path) as (client, port):
-        shared = Shared(f"redis://127.0.0.1:{port}/0")
+    with redis_server(tmp_path) as redis:
+        shared = Shared(redis.url)
         breaker = Breaker(shared, failures=4, seconds=30, clock=clock)
         breaker.check(PROVIDER)  # sends the script, once and for all
-        client.config_resetstat()
+        shared.client.config_resetstat()
         for _ in range(250):
             breaker.check(PROVIDER)
             breaker.note(PROVIDER, None)
             clock.now += 0.01
-        commands = client.info("commandstats")
+        commands = shared.client.info("commandstats")
         shared.close()
 
     assert commands["cmdstat_evalsha"]["calls"] == 2

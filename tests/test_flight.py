@@ -4,7 +4,6 @@ import contextlib
 import gc
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from engines import redis_server
 from sockets import free_port, wait_until
 
 from flask_llm.chat import Completion, Text, ToolCall, Usage
@@ -736,38 +736,19 @@ def test_a_process_that_is_killed_holds_nobody_up_for_longer_than_its_lock(
 
 @pytest.fixture
 def own_redis(tmp_path):
-    """A Redis server of the test's own: its process and its address."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no redis-server here")
-    port = free_port()
-    options = ["--port", str(port), "--save", "", "--appendonly", "no"]
-    with (
-        subprocess.Popen(
-            ["redis-server", *options], cwd=tmp_path, stdout=subprocess.DEVNULL
-        ) as process,
-        redis.Redis(port=port) as client,
-    ):
-        assert wait_until(lambda: _answers(client), 20)
-        yield process, f"redis://127.0.0.1:{port}/0"
-        process.kill()
-
-
-def _answers(client):
-    try:
-        return client.ping()
-    except redis.RedisError:
-        return False
+    """A Redis server of the test's own."""
+    with redis_server(tmp_path) as server:
+        yield server
 
 
 def test_each_process_asks_by_itself_where_redis_goes_away(sharing, own_redis):
-    process, url = own_redis
-    here, there = sharing(url=url), sharing(url=url)
+    here, there = sharing(url=own_redis.url), sharing(url=own_redis.url)
     lead = lead_of(here)
     neighbours = waiters(here, 3)
     stranger = poller(there)
     others = waiters(there, 3)
 
-    process.kill()
+    own_redis.stop()
     (own,) = stranger.join().leads
     own.finish(FOUR, 60)
     lead.finish(FOUR, 60)

@@ -6,15 +6,13 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import statistics
-import subprocess
 import threading
 import time
 from itertools import pairwise
 
 import pytest
-from conftest import service
+from engines import redis_server
 from sockets import free_port, serving, wait_until
 
 from flask_llm.errors import DeadlineExceeded
@@ -28,7 +26,6 @@ from flask_llm.guards.shared import Down, Shared
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline
 
-FORGETFUL = ["--save", "", "--appendonly", "no"]
 SPAWN = multiprocessing.get_context("spawn")
 NOW = 1_795_000_000.0  # 2026-11-18T11:06:40Z
 
@@ -114,47 +111,10 @@ def redis_client(redis_url):
         yield client
 
 
-class PrivateRedis:
-    """A Redis of one test's own, which forgets everything when it stops."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.process = None
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), *FORGETFUL],
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-        )
-        assert wait_until(self.answers, 20)
-
-    def answers(self):
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port)).close()
-            return True
-        return False
-
-    def stop(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def restart(self):
-        self.stop()
-        self.start()
-
-
 @pytest.fixture
 def private_redis(tmp_path):
-    service("redis")
-    server = PrivateRedis(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with redis_server(tmp_path) as server:
+        yield server
 
 
 @contextlib.contextmanager
@@ -668,10 +628,10 @@ def test_a_redis_that_was_only_out_of_reach_is_told_what_it_missed(
     shared = connect(private_redis.url)
     pacing, other = Pacing(shared), Pacing(connect(private_redis.url))
     pacing.acquire(provider(), soon()).release()
-    private_redis.process.send_signal(signal.SIGSTOP)
+    private_redis.freeze()
     pacing.hold(provider(), 0.001)  # finds out
     slot = pacing.acquire(provider(max_concurrent=2), soon())
-    private_redis.process.send_signal(signal.SIGCONT)
+    private_redis.thaw()
     shared.rest_is_over()
 
     wait_for(pacing, max_concurrent=2)

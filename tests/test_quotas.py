@@ -1,10 +1,8 @@
 """Quotas: counted in Flask-Limiter's storage, never overshot, and given back."""
 
-import contextlib
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from engines import redis_server
 from flask import Flask
 from flask_limiter import Limiter
 from sockets import free_port, serving, wait_until
@@ -57,30 +56,6 @@ def passes(quotas, asked=ADA):
     except QuotaExceeded:
         return False
     return True
-
-
-@contextlib.contextmanager
-def server(folder, port=None):
-    """Run a Redis of our own, which may be stopped and started."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no redis-server here")
-    port = port or free_port()
-    command = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    shared = Shared(f"redis://127.0.0.1:{port}/0", clock=Clock())
-    try:
-        assert wait_until(lambda: answers(shared))
-        yield shared.client, port
-    finally:
-        shared.close()
-        process.terminate()
-        process.wait(10)
-
-
-def answers(shared):
-    with contextlib.suppress(Exception):
-        return shared.client.ping()
-    return False
 
 
 STORAGES = ["memory", "redis", "lent-fixed", "lent-redis-fixed", "lent-moving"]
@@ -257,8 +232,8 @@ def test_nothing_is_given_back_into_the_next_window(storage):
 
 
 def test_giving_back_to_a_storage_that_went_down_is_let_be(tmp_path):
-    with server(tmp_path) as (_, port):
-        quotas = make("1/day", shared=Shared(f"redis://127.0.0.1:{port}/0"))
+    with redis_server(tmp_path) as redis:
+        quotas = make("1/day", shared=Shared(redis.url))
         taken = quotas.check(ADA)
 
     taken.refund()
@@ -434,14 +409,14 @@ def test_a_denial_says_why_and_how_long(at_port):
 def test_a_storage_that_stops_and_comes_back(at_port, caplog, tmp_path):
     caplog.set_level(logging.WARNING, "flask_llm")
     clock = Clock()
-    with server(tmp_path) as (_, port):
-        quotas = at_port(port, "3/day per user", clock=clock)
+    with redis_server(tmp_path) as redis:
+        quotas = at_port(redis.port, "3/day per user", clock=clock)
         counts = [admitted(quotas, ADA, 2)]
-
-    counts.append(admitted(quotas, ADA, 9))
-    clock.now += 6
-    counts.append(admitted(quotas, ADA, 9))
-    with server(tmp_path, port):
+        redis.stop()
+        counts.append(admitted(quotas, ADA, 9))
+        clock.now += 6
+        counts.append(admitted(quotas, ADA, 9))
+        redis.start()
         counts.append(admitted(quotas, ADA, 9))
         clock.now += 6
         counts.append(admitted(quotas, ADA, 9))
@@ -454,11 +429,10 @@ def test_a_storage_that_stops_and_comes_back(at_port, caplog, tmp_path):
 
 
 def test_a_storage_that_is_started_anew_is_not_noticed(caplog, tmp_path):
-    with server(tmp_path) as (_, port):
-        quotas = make("3/day per user", shared=Shared(f"redis://127.0.0.1:{port}/0"))
+    with redis_server(tmp_path) as redis:
+        quotas = make("3/day per user", shared=Shared(redis.url))
         quotas.check(ADA)
-
-    with server(tmp_path, port):
+        redis.restart()
         quotas.check(ADA)
 
     assert caplog.messages == []
