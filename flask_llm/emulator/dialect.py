@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -103,13 +103,14 @@ class Reply:
     refusal: str
     finish_reason: str
     usage: Counts | None
-    chunks: int | None
+    chunks: int | Sequence[str] | None
     interval_seconds: float
 
     def pieces(self, text: str) -> list[str]:
-        """Cut a text as a stream delivers it: word by word, or in ``chunks`` pieces."""
-        if self.chunks is None:
-            return re.findall(r"\S+\s*|\s+", text)
+        """Cut a text as a stream delivers it: word by word, or as ``chunks`` says."""
+        if not isinstance(self.chunks, int):
+            own = list(self.chunks or ())
+            return own if "".join(own) == text else re.findall(r"\S+\s*|\s+", text)
         count = max(1, min(self.chunks, len(text)))
         edges = [len(text) * number // count for number in range(count + 1)]
         return [text[a:b] for a, b in pairwise(edges) if b > a]

@@ -92,6 +92,9 @@ class Scene:
     def _streamed(self, said: Reply, fault: Fault) -> Plan:
         frames = self.dialect.events(self.ask, said)
         pause = said.interval_seconds
+        if fault.break_off:
+            paced = [place for place, frame in enumerate(frames) if frame.paced]
+            frames = frames[: paced[-1] if paced else 0]
         steps = [Step(frame.data, pause * frame.paced) for frame in frames]
         if fault.error_in_stream is not None:
             event = self.dialect.error_event(self.ask, problem_of(fault))

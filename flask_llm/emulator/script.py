@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -27,8 +28,9 @@ class Answer:
     """Any of ``input_tokens``, ``cache_read_tokens``, ``cache_write_tokens``,
     ``output_tokens``, ``reasoning_tokens``: totals are inclusive, parts are subsets.
     What is left out is estimated from the texts."""
-    chunks: int | None = None
-    """How many pieces a stream cuts the text into; word by word if left out."""
+    chunks: int | Sequence[str] | None = None
+    """How many pieces a stream cuts the text into, or the pieces themselves; word by
+    word if left out."""
     interval_seconds: float | None = None
     """Pause before each piece of a stream; the emulator's own if left out."""
 
@@ -77,6 +79,8 @@ class Fault:
 
     cut_after: int | None = None
     """End cleanly after so many events, without the stream's terminal marker."""
+    break_off: bool = False
+    """End a stream cleanly before the last piece of its text."""
     reset_after: int | None = None
     """Reset the connection (TCP RST) after so many events; 0: before any byte."""
     error_in_stream: int | None = None
