@@ -17,6 +17,7 @@ FLOORS = {
     "flask_llm": 8,
     "flask_llm.extension": 7,
     "flask_llm.assembly": 7,
+    "flask_llm.testing": 7,
     "flask_llm.web": 6,
     "flask_llm.cli": 6,
     "flask_llm.api": 5,
@@ -41,7 +42,7 @@ FLOORS = {
 """A module belongs to the floor of the longest name here that it starts with."""
 
 OWNERS = {
-    "requests": ["flask_llm.transport"],
+    "requests": ["flask_llm.transport", "flask_llm.testing"],
     "urllib3": ["flask_llm.transport", "flask_llm.retry"],
     "flask": [
         "flask_llm.api",
@@ -52,6 +53,7 @@ OWNERS = {
         "flask_llm.assembly",
         "flask_llm.guards",
         "flask_llm.emulator",
+        "flask_llm.testing.bridge",
     ],
     "flask_limiter": ["flask_llm.guards"],
     "limits": ["flask_llm.guards"],
@@ -65,6 +67,8 @@ OWNERS = {
     "blinker": ["flask_llm.signals", "flask_llm.client.books"],
     "click": ["flask_llm.cli"],
     "werkzeug": ["flask_llm.emulator"],
+    "responses": ["flask_llm.testing"],
+    "pytest": ["flask_llm.testing.pytest_plugin"],
 }
 """Who may import what does not come with Python; nobody imports anything else."""
 
@@ -74,6 +78,7 @@ DEFERRED = {
     "flask_llm.guards.cache.backends": "Flask-Caching, where an answer is looked for",
     "flask_llm.guards.shared": "redis, an extra",
     "flask_llm.guards.quotas": "Flask-Limiter, only where there are quotas",
+    "flask_llm.testing.pytest_plugin.fixtures": "the package, where a test asks",
 }
 """Who loads a module by name, and what for."""
 
@@ -139,6 +144,7 @@ STRANGERS = [
     "genai_prices",
     "alembic",
     "pytest",
+    "responses",
     "httpx",
     "flask_login",
     "flask_sqlalchemy",
@@ -249,8 +255,24 @@ def test_library_is_imported_by_its_owners_only(module):
 
 
 @pytest.mark.parametrize("library", ["pytest", "responses", "hypothesis"])
-def test_tools_of_the_tests_are_not_imported(library):
-    assert [name for name in SOURCES if library in imports(name)] == []
+def test_tools_of_the_tests_are_imported_by_the_test_kit_alone(library):
+    users = [
+        name
+        for name in SOURCES
+        if library in {used.partition(".")[0] for used in imports(name)}
+    ]
+
+    assert [name for name in users if not within(name, "flask_llm.testing")] == []
+
+
+def test_test_kit_is_imported_by_nobody():
+    users = [
+        name
+        for name in SOURCES
+        if any(within(used, "flask_llm.testing") for used in imports(name))
+    ]
+
+    assert [name for name in users if not within(name, "flask_llm.testing")] == []
 
 
 @each_module
@@ -438,5 +460,10 @@ def test_stranger_is_not_loaded(paid, stranger):
 def test_emulator_and_commands_are_not_loaded(paid):
     _, modules = paid
 
-    heavy = ("flask_llm.emulator", "flask_llm.cli.doctor", "flask_llm.usage.migrate")
+    heavy = (
+        "flask_llm.testing",
+        "flask_llm.emulator",
+        "flask_llm.cli.doctor",
+        "flask_llm.usage.migrate",
+    )
     assert [name for name in heavy if name in modules] == []

@@ -16,4 +16,4 @@ def test_every_package_is_listed():
         for init in (ROOT / "flask_llm").rglob("__init__.py")
     ]
 
-    assert listed == sorted([*found, "flask_llm.migrations"])
+    assert listed == sorted([*found, "flask_llm.migrations", "pytest_flask_llm"])
