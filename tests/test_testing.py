@@ -662,6 +662,24 @@ def test_nobody_is_asked_without_the_switch(tape):
     assert not tape.exists()
 
 
+def test_nobody_is_asked_with_a_key_that_opens_nothing(tape, llm):
+    fake = FakeLLM(live=True)
+    fake.record(tape)
+
+    with pytest.raises(NetworkBlocked, match="real key"), fake:
+        ask_in(new_app())
+
+    assert not tape.exists()
+
+
+def ask_in(app):
+    with app.app_context():
+        try:
+            return flask_llm.complete("Hi")
+        finally:
+            app.extensions["llm"].close()
+
+
 def test_error_is_recorded_as_it_came(tape, make_app, emulator):
     emulator.script(Fault(status=429, retry_after=60))
     with make_app("recorded").app_context(), FakeLLM(live=True) as llm:

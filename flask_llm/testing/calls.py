@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
 
 from flask_llm import signals
 from flask_llm.chat import Completion, Message, Prompt
@@ -68,6 +72,16 @@ class Call:
             tags=prompt.tags,
             request_id=request_id,
         )
+
+
+def call_of(request: requests.PreparedRequest) -> Call:
+    """Read what little a request shows that belongs to no call of a verb."""
+    url = urlsplit(str(request.url))
+    try:
+        model = json.loads(request.body or b"{}").get("model")
+    except (ValueError, AttributeError):
+        model = None
+    return Call(model=f"{url.hostname}/{model or url.path}", messages=())
 
 
 _NO_OPTIONS = {
@@ -137,10 +151,13 @@ class Log:
             return list(self._calls)
 
     @property
-    def current(self) -> tuple[int, Call]:
+    def current(self) -> tuple[int, Call] | None:
         """The call that this thread is sending, with its place among all."""
-        place: int = self._thread.place
-        return place, self.calls[place]
+        place: int | None = getattr(self._thread, "place", None)
+        with self._lock:
+            if place is None or place not in self._open.values():
+                return None
+            return place, self._calls[place]
 
     def _started(
         self, sender: object, *, prompt: Prompt, request_id: str, **_: Any

@@ -19,10 +19,10 @@ from flask_llm.errors import LLMError, nearest
 from flask_llm.testing import words
 from flask_llm.testing.border import Border
 from flask_llm.testing.bridge import Bridge
-from flask_llm.testing.calls import Call, Log, known_names, seen
+from flask_llm.testing.calls import Call, Log, call_of, known_names, seen
 from flask_llm.testing.failures import failure
 from flask_llm.testing.script import Entry, Outcome, Script
-from flask_llm.testing.setting import fake_keys
+from flask_llm.testing.setting import FAKE_KEY, fake_keys
 from flask_llm.testing.tapes import Tape
 from flask_llm.testing.terms import (
     Conditions,
@@ -256,7 +256,7 @@ class FakeLLM:
         self._script.add(entry)
 
     def _model(self, request: requests.PreparedRequest) -> Any:
-        place, call = self._log.current
+        place, call = self._log.current or (None, call_of(request))
         outcome = self._script.take(place, call)
         if outcome is None and self._tape:
             return self._replayed(self._tape, request)
@@ -264,12 +264,15 @@ class FakeLLM:
         if outcome is None:
             raise self._failed(Unscripted(words.unscripted(call, self._script.left)))
         if isinstance(outcome, Exception):
-            return outcome
+            return type(outcome)(*outcome.args)  # each thread raises one of its own
         return self._bridge.respond(request, outcome)
 
     def _replayed(self, tape: Tape, request: requests.PreparedRequest) -> Any:
-        if tape.is_recording:
+        if tape.is_recording and FAKE_KEY not in str(request.headers):
             return None
+        if tape.is_recording:
+            words = f"{tape.path} cannot be recorded without a real key"
+            raise self._failed(NetworkBlocked(words))
         try:
             return tape.replay(request)
         except LookupError as error:

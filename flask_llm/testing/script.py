@@ -91,19 +91,20 @@ class Script:
         with self._lock:
             return [entry for entry in self.entries if entry.is_left]
 
-    def take(self, place: int, call: Call) -> Outcome | None:
+    def take(self, place: int | None, call: Call) -> Outcome | None:
         """Return what the next request of a call gets, None where nothing is meant.
 
-        :param place: tells one call from another.
+        :param place: tells one call from another, where it is known.
         """
         with self._lock:
-            hold = self._held.get(place)
+            hold = None if place is None else self._held.get(place)
             if hold is None or hold.tries == hold.entry.tries:
                 hold = self._next(call)
             if hold is None:
                 return None
             hold.tries += 1
-            self._held[place] = hold
+            if place is not None:
+                self._held[place] = hold
             return hold.entry.outcome
 
     def _next(self, call: Call) -> _Hold | None:

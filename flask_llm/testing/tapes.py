@@ -119,16 +119,24 @@ class Tape:
 
 def _asked(request: requests.PreparedRequest) -> dict[str, Any]:
     url = urlsplit(str(request.url))
-    body = request.body or b""
     asked = {
         "method": request.method,
         "host": url.hostname,
         "path": url.path,
-        "body": json.loads(body) if body else None,
+        "body": _readable(request.body),
     }
     # Compared with what is in the file, which is scrubbed.
     scrubbed: dict[str, Any] = _scrubbed(asked, _secrets(request))
     return scrubbed
+
+
+def _readable(body: bytes | str | None) -> Any:
+    """Read a body as JSON, and as text where it is none."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return text
 
 
 def _secrets(request: requests.PreparedRequest) -> list[str]:
