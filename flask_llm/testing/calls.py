@@ -63,8 +63,8 @@ class Call:
         }
         return cls(
             model=prompt.full_model,
-            messages=prompt.messages,
-            system=prompt.system,
+            messages=getattr(prompt, "messages", ()),
+            system=getattr(prompt, "system", None),
             options={name: v for name, v in options.items() if v not in _UNSET},
             user=prompt.user,
             tenant=prompt.tenant,
