@@ -4,6 +4,7 @@ from flask_llm.api import complete, complete_many, stream
 from flask_llm.chat import (
     Chunk,
     Completion,
+    Embeddings,
     File,
     Image,
     Message,
@@ -14,6 +15,7 @@ from flask_llm.chat import (
     Usage,
 )
 from flask_llm.client import Stream
+from flask_llm.embedding import embed
 from flask_llm.errors import (
     AuthenticationError,
     BudgetExceeded,
@@ -55,6 +57,7 @@ __all__ = [
     "ContentFilteredError",
     "ContextLengthExceeded",
     "DeadlineExceeded",
+    "Embeddings",
     "File",
     "Image",
     "InvalidRequestError",
@@ -84,6 +87,7 @@ __all__ = [
     "Usage",
     "complete",
     "complete_many",
+    "embed",
     "llm_bp",
     "stream",
     "stream_response",

@@ -155,22 +155,29 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
     filled = {name: value for name, value in defaults.items() if name not in given}
     fallbacks = _fallbacks(state, f"{provider.name}/{model}", given)
     return Prompt(
+        **attribution(state, given),
         provider=provider.name,
         model=model,
         messages=read_messages(prompt),
         defaulted=frozenset(filled),
         stop=_stops(given.pop("stop", ())),
         tools=read_tools(_several("tools", given.pop("tools", ()))),
-        cache=_cache_seconds(given.pop("cache", False), settings),
+        cache=cache_seconds(given.pop("cache", False), settings),
         timeout=given.pop("timeout", _seconds(settings, provider, fallbacks)),
         retries=given.pop("retries", settings.max_retries),
         fallbacks=fallbacks,
-        user=_label(given.pop("user", None), state.hooks.user or _logged_in),
-        tenant=_label(given.pop("tenant", None), state.hooks.tenant),
-        feature=_label(given.pop("feature", None), _endpoint),
         **filled,
         **given,
     )
+
+
+def attribution(state: State, given: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the options whom a call is written down to, or ask the loaders."""
+    return {
+        "user": _label(given.pop("user", None), state.hooks.user or _logged_in),
+        "tenant": _label(given.pop("tenant", None), state.hooks.tenant),
+        "feature": _label(given.pop("feature", None), _endpoint),
+    }
 
 
 def _fallbacks(state: State, model: str, given: dict[str, Any]) -> tuple[str, ...]:
@@ -240,7 +247,8 @@ def _stops(value: object) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(_several("stop", value))
 
 
-def _cache_seconds(value: object, settings: Settings) -> int:
+def cache_seconds(value: object, settings: Settings) -> int:
+    """Return for how many seconds an answer may be kept."""
     if isinstance(value, bool):
         return settings.cache_ttl if value else 0
     if isinstance(value, int):

@@ -9,9 +9,12 @@ from typing import Any
 
 from flask_llm.chat import (
     Completion,
+    Embeddings,
     File,
+    Inputs,
     Message,
     Prompt,
+    Question,
     Text,
     ToolCall,
     ToolResult,
@@ -50,8 +53,17 @@ def estimate(text: str, scale: Scale = LIKELY) -> int:
     return -(-len(text.encode("utf-8", "replace")) // scale.bytes_per_token)
 
 
-def input_estimate(prompt: Prompt, scale: Scale = LIKELY) -> int:
-    """Estimate the tokens that a prompt has."""
+def input_estimate(question: Question, scale: Scale = LIKELY) -> int:
+    """Estimate the tokens that a prompt has, or texts that are to be embedded."""
+    match question:
+        case Inputs():
+            return sum(estimate(text, scale) for text in question.texts)
+        case Prompt():
+            return _prompt(question, scale)
+    raise TypeError(question)
+
+
+def _prompt(prompt: Prompt, scale: Scale) -> int:
     total = estimate(prompt.system or "", scale)
     for tool in prompt.tools:
         total += estimate(
@@ -60,10 +72,10 @@ def input_estimate(prompt: Prompt, scale: Scale = LIKELY) -> int:
     return total + sum(_message(message, scale) for message in prompt.messages)
 
 
-def input_ceiling(prompt: Prompt) -> int:
+def input_ceiling(question: Question) -> int:
     """Return how many tokens a prompt can have, short of a text made to have more."""
-    extra = estimate(json.dumps(dict(prompt.extra)), WORST) if prompt.extra else 0
-    return input_estimate(prompt, WORST) + extra + _PREAMBLE_TOKENS
+    extra = estimate(json.dumps(dict(question.extra)), WORST) if question.extra else 0
+    return input_estimate(question, WORST) + extra + _PREAMBLE_TOKENS
 
 
 _PREAMBLE_TOKENS = 50
@@ -106,14 +118,18 @@ def _message(message: Message, scale: Scale) -> int:
     return total
 
 
-def output_estimate(completion: Completion) -> int:
+def output_estimate(completion: Completion | Embeddings) -> int:
     """Estimate the tokens of an answer, or of as much of it as has come."""
+    if isinstance(completion, Embeddings):
+        return 0
     calls = (call.name + call.raw_arguments for call in completion.tool_calls)
     texts = (completion.text, completion.reasoning or "", completion.refusal or "")
     return sum(estimate(text) for text in (*texts, *calls))
 
 
-def usage_of(prompt: Prompt, completion: Completion, *, partial: bool) -> Usage:
+def usage_of(
+    question: Question, completion: Completion | Embeddings, *, partial: bool
+) -> Usage:
     """Return what an answer used, estimated where the provider did not say.
 
     :param partial: the answer broke off, and what was counted may not be all.
@@ -123,7 +139,7 @@ def usage_of(prompt: Prompt, completion: Completion, *, partial: bool) -> Usage:
         return told
     return replace(
         told,
-        input_tokens=told.input_tokens or input_estimate(prompt),
+        input_tokens=told.input_tokens or input_estimate(question),
         output_tokens=told.output_tokens or output_estimate(completion),
         source="estimated",
     )

@@ -13,6 +13,7 @@ from flask_llm.settings import ProviderSettings, Settings
 SECRET = "sk-verysecret-9876543210"
 
 DEFAULTS = {
+    "LLM_EMBED_MODEL": "openai/text-embedding-3-small",
     "LLM_MODEL": "openai/gpt-4o-mini",
     "LLM_TEMPERATURE": 0.7,
     "LLM_MAX_TOKENS": 500,

@@ -1,6 +1,7 @@
 """The values of a conversation, in no provider's dialect."""
 
 from flask_llm.chat.completion import Chunk, Completion, Usage
+from flask_llm.chat.embedding import Embeddings, Inputs, read_texts, total
 from flask_llm.chat.message import Message, ProviderState, part_from_dict
 from flask_llm.chat.parts import (
     File,
@@ -12,17 +13,21 @@ from flask_llm.chat.parts import (
     ToolResult,
 )
 from flask_llm.chat.prompt import Prompt, Tool, read_messages, read_tools
+from flask_llm.chat.question import Question
 
 __all__ = [
     "Chunk",
     "Completion",
+    "Embeddings",
     "File",
     "Image",
+    "Inputs",
     "Media",
     "Message",
     "Part",
     "Prompt",
     "ProviderState",
+    "Question",
     "Text",
     "Tool",
     "ToolCall",
@@ -30,5 +35,7 @@ __all__ = [
     "Usage",
     "part_from_dict",
     "read_messages",
+    "read_texts",
     "read_tools",
+    "total",
 ]

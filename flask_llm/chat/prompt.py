@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from flask_llm.chat.message import Message
+from flask_llm.chat.question import Question
 from flask_llm.errors import InvalidRequestError, nearest
 
 LABEL_LENGTH = 128
@@ -50,12 +51,9 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class Prompt(Question):
     """One question with all its options; goes down the floors whole."""
 
-    provider: str
-    model: str
-    """The provider's own name of the model, without ours in front."""
     messages: tuple[Message, ...]
     system: str | None = None
     max_tokens: int | None = None
@@ -69,40 +67,10 @@ class Prompt:
     parallel_tool_calls: bool | None = None
     reasoning: str | None = None
     """Effort: ``none minimal low medium high xhigh max``."""
-    service_tier: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """Merged into the provider's JSON body as it is."""
     defaulted: frozenset[str] = frozenset()
     """Options that settings filled in: dropped where a model refuses them."""
-    cache: int = 0
-    """Seconds that the answer may be kept and given again; 0 asks afresh."""
-    timeout: float = 30.0
-    """Seconds for the whole call: queueing, retries, body and stream."""
-    retries: int = 2
     fallbacks: tuple[str, ...] = ()
     """Models to go on to, as ``provider/model``."""
-    user: str | None = None
-    tenant: str | None = None
-    feature: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def full_model(self) -> str:
-        """``provider/model``."""
-        return f"{self.provider}/{self.model}"
-
-    def subject(self, scope: str) -> str:
-        """Return whose calls a quota or a budget of a scope counts with this one.
-
-        Calls without a user count together, and so on; ``app`` is all calls.
-        """
-        match scope:
-            case "app":
-                return ""
-            case "model":
-                return self.full_model
-            case _:
-                return getattr(self, scope) or ""
 
     def chosen(self, name: str) -> Any:
         """Return an option that the caller set, and None for a mere default."""
@@ -110,19 +78,27 @@ class Prompt:
 
     def __post_init__(self) -> None:
         _check_messages(self.messages)
-        for name, check in _CHECKS.items():
-            value = getattr(self, name)
-            if value is not None and (problem := check(value)):
-                shown = name if name in _UNSHOWN else f"{name}={value!r}"
-                raise InvalidRequestError(
-                    f"{shown}: {problem}.", param=name, code="invalid_option"
-                )
+        check_options(self)
         names = [tool.name for tool in self.tools]
         if self.tool_choice not in [None, "auto", "none", "required", *names]:
             raise InvalidRequestError(
                 f"tool_choice={self.tool_choice!r} is neither auto, none, required "
                 f"nor the name of a tool given." + nearest(self.tool_choice, names),
                 param="tool_choice",
+            )
+
+
+def check_options(question: Question) -> None:
+    """See that each option of a call is of a kind and a size that can be sent.
+
+    :raises InvalidRequestError: naming the option.
+    """
+    for name, check in _CHECKS.items():
+        value = getattr(question, name, None)
+        if value is not None and (problem := check(value)):
+            shown = name if name in _UNSHOWN else f"{name}={value!r}"
+            raise InvalidRequestError(
+                f"{shown}: {problem}.", param=name, code="invalid_option"
             )
 
 
@@ -265,6 +241,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "seed": _whole(-(2**63)),
     "parallel_tool_calls": _kind(bool, "True or False"),
     "reasoning": _effort,
+    "dimensions": _whole(1),
     "service_tier": _kind(str, "a string"),
     "extra": _json_dict,
     "cache": _whole(0),

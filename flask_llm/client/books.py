@@ -12,10 +12,16 @@ from typing import Any
 from blinker import NamedSignal
 
 from flask_llm import signals, tokens
-from flask_llm.chat import Completion
+from flask_llm.chat import Completion, Embeddings
 from flask_llm.client.gate import Gate
-from flask_llm.client.job import Job
-from flask_llm.client.outcomes import complaint, may_be_billed, spent, status
+from flask_llm.client.job import Job, Whole
+from flask_llm.client.outcomes import (
+    complaint,
+    finish_reason,
+    may_be_billed,
+    spent,
+    status,
+)
 from flask_llm.errors import BudgetExceeded, ConfigError, LLMError
 from flask_llm.guards import Budgets, BudgetState
 from flask_llm.guards.budgets import passed_warning, refusal
@@ -86,7 +92,7 @@ class Books:
         job.extend(self._clock() - began)
         self._tell(signals.completion_started, job)
 
-    def finish(self, job: Job, completion: Completion) -> Completion:
+    def finish(self, job: Job, completion: Whole) -> Whole:
         """Price an answer, settle its row and let the next call in."""
         completion, cost = self._completed(job, completion, partial=False)
         self._gate.leave(job, completion=completion)
@@ -116,7 +122,7 @@ class Books:
         self._tell_end(job, how, completion=partial, error=error)
         return partial
 
-    def kept(self, job: Job, found: Completion) -> Completion:
+    def kept(self, job: Job, found: Whole) -> Whole:
         """Write down an answer that came from the cache: free, and what it saved."""
         outcome = Outcome(
             status="cached",
@@ -125,7 +131,7 @@ class Books:
             cost_source="cache",
             served_model=found.served_model,
             duration_ms=self.elapsed_ms(job),
-            finish_reason=found.finish_reason,
+            finish_reason=finish_reason(found),
         )
         self._gate.leave(job)
         job.entry = self._entry(job)
@@ -141,15 +147,15 @@ class Books:
         return round((self._clock() - job.started) * 1000)
 
     def _completed(
-        self, job: Job, completion: Completion, *, partial: bool
-    ) -> tuple[Completion, Cost]:
+        self, job: Job, completion: Whole, *, partial: bool
+    ) -> tuple[Whole, Cost]:
         """Add to an answer what only we know."""
         usage = tokens.usage_of(job.prompt, completion, partial=partial)
         completion = replace(self._identified(job, completion), usage=usage)
         cost = self._cost(job, completion)
         return replace(completion, cost_usd=cost.usd, cost_source=cost.source), cost
 
-    def _identified(self, job: Job, completion: Completion) -> Completion:
+    def _identified(self, job: Job, completion: Whole) -> Whole:
         return replace(
             completion,
             provider=job.provider.name,
@@ -159,7 +165,7 @@ class Books:
             latency_ms=self.elapsed_ms(job),
         )
 
-    def _cost(self, job: Job, completion: Completion) -> Cost:
+    def _cost(self, job: Job, completion: Completion | Embeddings) -> Cost:
         """Price an answer: the provider's own figure, our prices, then the table.
 
         An alias or a router's name often has no price where the model that served has.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from flask_llm.chat import Completion, Prompt
+from flask_llm.chat import Completion, Embeddings, Inputs, Prompt
 from flask_llm.client.books import Books
+from flask_llm.client.embed import batches, charge, joined
 from flask_llm.client.gate import Gate
-from flask_llm.client.job import Job
+from flask_llm.client.job import Job, Whole
 from flask_llm.client.stream import Replay, Stream
 from flask_llm.errors import (
     ConnectionFailed,
@@ -25,7 +27,7 @@ from flask_llm.errors import (
 )
 from flask_llm.guards import Budgets
 from flask_llm.pricing import Prices
-from flask_llm.protocols import PROTOCOLS
+from flask_llm.protocols import PROTOCOLS, embedding_format
 from flask_llm.providers import Providers
 from flask_llm.retry import Deadline
 from flask_llm.transport import Transport
@@ -99,26 +101,62 @@ class Client:
 
         return self._first_of(prompt, begin, streamed=True)
 
+    def embed(self, inputs: Inputs) -> Embeddings:
+        """Turn texts into vectors, with as many requests as that takes.
+
+        Each has its own row, and all share one request id and one deadline.
+
+        :raises LLMError: how it ended otherwise; what was paid for until then is on it.
+        """
+        provider = self.providers[inputs.provider]
+        form = embedding_format(provider)
+        whole = Deadline(inputs.timeout, clock=self._clock)
+        done: list[Embeddings] = []
+        for batch in batches(inputs, form.caps(provider)):
+            call = form.render(batch, provider)
+            job = Job(
+                prompt=batch,
+                provider=provider,
+                call=call,
+                started=self._clock(),
+                whole=whole,
+                retry=self._transport.retry(inputs.retries, whole),
+                cached_call=call if inputs.cache else None,
+                first_id=done[0].request_id if done else None,
+            )
+            parse = partial(form.parse, texts=len(batch.texts))
+            try:
+                done.append(self._ask(job, parse, Embeddings))
+            except LLMError as error:
+                charge(error, done)
+                raise
+        return joined(done)
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._transport.close()
 
     def _complete(self, job: Job) -> Completion:
+        return self._ask(job, job.protocol.parse, Completion)
+
+    def _ask(
+        self, job: Job, parse: Callable[[Mapping[str, Any]], Whole], kind: type[Whole]
+    ) -> Whole:
         with self._books.watch(job):
             self._gate.check(job)
-            if found := self._gate.find(job):
+            if found := self._gate.find(job, kind):
                 return self._books.kept(job, found)
             self._books.open(job)
             self._gate.wait(job)
             job.sent = True
             reply = self._transport.send(job.call, job.provider, job.retry)
-            completion = job.protocol.parse(reply.json)
-        return self._books.finish(job, completion)
+            answer = parse(reply.json)
+        return self._books.finish(job, answer)
 
     def _stream(self, job: Job, heartbeat: float | None) -> Stream:
         with self._books.watch(job):
             self._gate.check(job)
-            if found := self._gate.find(job):
+            if found := self._gate.find(job, Completion):
                 return Replay(self._books.kept(job, found))
             self._books.open(job)
             self._gate.wait(job)

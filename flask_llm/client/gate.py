@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flask_llm import tokens
-from flask_llm.chat import Completion
-from flask_llm.client.job import Job
+from flask_llm.chat import Completion, Embeddings
+from flask_llm.client.job import Job, Whole
 from flask_llm.errors import LimitError
 from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas
 
@@ -28,19 +28,20 @@ class Gate:
     def check(self, job: Job) -> None:
         """Count the call, and leave a provider alone that keeps failing.
 
-        A fallback is no further call: only what is counted by model or provider
-        counts it.
+        A fallback is no further call, nor are more texts of one call: only what is
+        counted by model or provider counts them.
 
         :raises QuotaExceeded: where a quota is used up.
         :raises OverloadedError: where the provider is left alone.
         """
-        scopes = ("provider", "model") if job.is_fallback else None
+        scopes = ("provider", "model") if job.is_further else None
         job.taken = self._quotas.check(job.prompt, scopes)
         self._breaker.check(job.provider)
 
-    def find(self, job: Job) -> Completion | None:
+    def find(self, job: Job, kind: type[Whole]) -> Whole | None:
         """Return the answer that is kept or that another call is about to bring.
 
+        :param kind: what the answer is.
         :raises DeadlineExceeded: where that other call takes too long.
         """
         if not job.cached_call:
@@ -50,7 +51,7 @@ class Gate:
         if isinstance(found, Lead):
             job.lead = found
             return None
-        return found
+        return found if isinstance(found, kind) else None
 
     def wait(self, job: Job) -> None:
         """Wait for one of the provider's slots.
@@ -67,7 +68,7 @@ class Gate:
         self,
         job: Job,
         *,
-        completion: Completion | None = None,
+        completion: Completion | Embeddings | None = None,
         error: BaseException | None = None,
     ) -> None:
         """Give back what the call holds; the second time does nothing."""
@@ -83,7 +84,7 @@ class Gate:
         if error is not None:
             self.keep(job, None)
 
-    def keep(self, job: Job, completion: Completion | None) -> None:
+    def keep(self, job: Job, completion: Completion | Embeddings | None) -> None:
         """Keep an answer where that was asked for, and tell those who wait for it."""
         lead, job.lead = job.lead, None
         if lead:

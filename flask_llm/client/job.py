@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
-from flask_llm.chat import Prompt
+from flask_llm.chat import Completion, Embeddings, Question
 from flask_llm.guards import Lead, Slot, Taken
 from flask_llm.protocols import PROTOCOLS, WireProtocol
 from flask_llm.providers import Provider
@@ -12,12 +13,15 @@ from flask_llm.retry import Deadline, Retry
 from flask_llm.usage import Entry
 from flask_llm.wire import Call
 
+Whole = TypeVar("Whole", Completion, Embeddings)
+"""An answer that comes in one piece."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Job:
     """What is known of a call while it lasts."""
 
-    prompt: Prompt
+    prompt: Question
     provider: Provider
     call: Call
     started: float
@@ -30,7 +34,8 @@ class Job:
     cached_call: Call | None = None
     """The call as it would be without streaming, where its answer may be kept."""
     first_id: str | None = None
-    """The request id, where another model was tried before."""
+    """The request id, where the call has had a request before: to another model, or
+    with other texts."""
     entry: Entry | None = None
     sent: bool = False
     first_token_ms: int | None = None
@@ -39,8 +44,8 @@ class Job:
     slot: Slot | None = None
 
     @property
-    def is_fallback(self) -> bool:
-        """Whether another model was tried before."""
+    def is_further(self) -> bool:
+        """Whether it goes on with a call that has been counted already."""
         return self.first_id is not None
 
     @property

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_llm.chat import Completion
+from flask_llm.chat import Completion, Embeddings
 from flask_llm.client.job import Job
 from flask_llm.errors import LimitError, LLMError, ProviderError
 from flask_llm.pricing import Cost
 
 
-def spent(completion: Completion, cost: Cost) -> dict[str, Any]:
+def finish_reason(answer: Completion | Embeddings) -> str | None:
+    """Return why an answer ended; vectors have no end of their own."""
+    return answer.finish_reason if isinstance(answer, Completion) else None
+
+
+def spent(completion: Completion | Embeddings, cost: Cost) -> dict[str, Any]:
     """Return what an answer used and cost."""
     return {
         "usage": completion.usage,
@@ -18,7 +23,7 @@ def spent(completion: Completion, cost: Cost) -> dict[str, Any]:
         "cost_source": cost.source,
         "served_model": completion.served_model,
         "service_tier": completion.service_tier,
-        "finish_reason": completion.finish_reason,
+        "finish_reason": finish_reason(completion),
     }
 
 

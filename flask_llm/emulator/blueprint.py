@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 
 from .chat_completions import CHAT_COMPLETIONS
 from .dialect import Ask, Call, Dialect, Problem, RejectedError, mapping
+from .embeddings import EMBED_CONTENT, EMBEDDINGS
 from .generate_content import GENERATE_CONTENT
 from .messages import MESSAGES
 from .models import acting
@@ -109,7 +110,11 @@ class Emulator:
         return self._traffic.counts()["abandoned"]
 
     def _add_routes(self) -> None:
-        formats = {"chat/completions": CHAT_COMPLETIONS, "messages": MESSAGES}
+        formats = {
+            "chat/completions": CHAT_COMPLETIONS,
+            "embeddings": EMBEDDINGS,
+            "messages": MESSAGES,
+        }
         add = self.blueprint.add_url_rule
         for path, dialect in formats.items():
             view = partial(self._named_in_body, dialect)
@@ -137,8 +142,9 @@ class Emulator:
     def _named_in_path(self, version: str, target: str) -> Response:
         model, _, verb = target.rpartition(":")
         stream = verb == "streamGenerateContent"
+        dialect = EMBED_CONTENT.get(verb, GENERATE_CONTENT)
         return self._serve(
-            GENERATE_CONTENT, model=model, stream=stream, version=version, verb=verb
+            dialect, model=model, stream=stream, version=version, verb=verb
         )
 
     def _unknown(self, version: str, target: str) -> Response:

@@ -61,6 +61,11 @@ class Ask:
     thinks_silently: bool = False
     """Whether reasoning is billed but not shown."""
     include_usage: bool = True
+    texts: tuple[str, ...] = ()
+    """What is to be embedded."""
+    dimensions: int | None = None
+    base64: bool = False
+    """Whether vectors are asked for as bytes."""
     sse: bool = True
     """Google streams one JSON array unless asked for server-sent events."""
 

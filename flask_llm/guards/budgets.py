@@ -10,7 +10,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from flask_llm import tokens
-from flask_llm.chat import Prompt
+from flask_llm.chat import Inputs, Question
 from flask_llm.errors import (
     BudgetExceeded,
     ConfigError,
@@ -100,7 +100,7 @@ class Budgets:
         self._limit = limit
         self._now = now
 
-    def reservation(self, prompt: Prompt, call: Call) -> Reservation:
+    def reservation(self, prompt: Question, call: Call) -> Reservation:
         """Return what a call may cost at most, and the budgets that must have room.
 
         :raises UnknownPriceError: where nobody knows what it may cost.
@@ -111,8 +111,9 @@ class Budgets:
             return Reservation()
         return Reservation(self._worst_case(prompt, call), self._holds(prompt))
 
-    def _worst_case(self, prompt: Prompt, call: Call) -> int:
-        output_tokens = tokens.output_ceiling(call.body)
+    def _worst_case(self, prompt: Question, call: Call) -> int:
+        vectors = isinstance(prompt, Inputs)
+        output_tokens = 0 if vectors else tokens.output_ceiling(call.body)
         if output_tokens is None:
             raise InvalidRequestError(
                 "A budget is in force, and nothing caps what this call may cost: set "
@@ -137,7 +138,7 @@ class Budgets:
             "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."
         )
 
-    def _holds(self, prompt: Prompt) -> tuple[Hold, ...]:
+    def _holds(self, prompt: Question) -> tuple[Hold, ...]:
         """Return one hold for each share; of two budgets for one, the lower limit."""
         now = self._now()
         lowest: dict[Share, Hold] = {}
@@ -146,7 +147,7 @@ class Budgets:
             lowest[hold.share] = min(hold, lowest.get(hold.share, hold))
         return tuple(sorted(lowest.values()))
 
-    def _hold(self, budget: Budget, prompt: Prompt, now: datetime) -> Hold:
+    def _hold(self, budget: Budget, prompt: Question, now: datetime) -> Hold:
         limit_usd = self._limit_usd(budget, prompt.subject(budget.scope))
         period = periods.name(budget.period, now, self._zone)
         return Hold(

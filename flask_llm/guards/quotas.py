@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flask import Flask
 
-from flask_llm.chat import Prompt
+from flask_llm.chat import Question
 from flask_llm.errors import QuotaExceeded
 from flask_llm.guards.outage import Outage
 from flask_llm.guards.shared import Down, Shared
@@ -109,7 +109,7 @@ class Quotas:
         self.forget()
         _all.add(self)
 
-    def check(self, prompt: Prompt, scopes: Collection[str] | None = None) -> Taken:
+    def check(self, prompt: Question, scopes: Collection[str] | None = None) -> Taken:
         """Count a call against all quotas, or against none where one has no room.
 
         :param scopes: count only quotas of these; None counts all.

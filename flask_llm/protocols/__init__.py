@@ -2,6 +2,7 @@
 
 from flask_llm.protocols import anthropic_messages, chat_completions, generate_content
 from flask_llm.protocols.base import Fold, WireProtocol
+from flask_llm.protocols.embeddings import Caps, EmbeddingFormat, embedding_format
 
 PROTOCOLS: dict[str, WireProtocol] = {
     "chat_completions": chat_completions,
@@ -9,4 +10,11 @@ PROTOCOLS: dict[str, WireProtocol] = {
     "generate_content": generate_content,
 }
 
-__all__ = ["PROTOCOLS", "Fold", "WireProtocol"]
+__all__ = [
+    "PROTOCOLS",
+    "Caps",
+    "EmbeddingFormat",
+    "Fold",
+    "WireProtocol",
+    "embedding_format",
+]

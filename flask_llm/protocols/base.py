@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from itertools import dropwhile, takewhile
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from flask_llm.chat import Chunk, Completion, Message, Part, Prompt, Text
 from flask_llm.errors import InvalidRequestError, ProviderError, ResponseError
@@ -179,19 +179,23 @@ _MISSHAPEN = (
 """What JSON of an unexpected shape sets off, our own values' checks included."""
 
 
-Reader = Callable[[Mapping[str, Any]], Completion]
+_Rest = ParamSpec("_Rest")
+_Read = TypeVar("_Read")
+Reader = Callable[Concatenate[Mapping[str, Any], _Rest], _Read]
 
 
-def readable(parse: Reader) -> Reader:
+def readable(parse: Reader[_Rest, _Read]) -> Reader[_Rest, _Read]:
     """Let a reader be written for the shape that is documented.
 
     What another shape sets off becomes a ResponseError.
     """
 
     @wraps(parse)
-    def guarded(raw: Mapping[str, Any]) -> Completion:
+    def guarded(
+        raw: Mapping[str, Any], /, *rest: _Rest.args, **named: _Rest.kwargs
+    ) -> _Read:
         try:
-            return parse(raw)
+            return parse(raw, *rest, **named)
         except _MISSHAPEN as error:
             raise _misshapen(error) from error
 

@@ -37,6 +37,14 @@ class Quirks:
     """Whether streams are padded unless asked not to be."""
     echo: tuple[str, ...] = ()
     """Fields of an assistant message that the server wants back with its tool calls."""
+    dimensions: str = "dimensions"
+    """What the length of an embedding is called."""
+    embed_base64: bool = False
+    """Whether embeddings come in base64 where they are asked for so."""
+    embed_texts: int = 100
+    """Texts that one request for embeddings may hold."""
+    embed_tokens: int | None = None
+    """Tokens of all of them, where there is a cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,10 @@ _OPENAI = Quirks(
     developer_role=True,
     strict=True,
     obfuscation=True,
+    embed_base64=True,
+    # OpenAI takes 2,048; so many vectors of 3,072 would pass LLM_MAX_RESPONSE_BYTES.
+    embed_texts=1_024,
+    embed_tokens=300_000,
 )
 
 
@@ -69,7 +73,11 @@ BUILT_IN: tuple[Provider, ...] = (
         "https://api.mistral.ai/v1",
         "MISTRAL_API_KEY",
         Quirks(
-            required="any", seed="random_seed", stream_usage=False, short_tool_ids=True
+            required="any",
+            seed="random_seed",
+            stream_usage=False,
+            short_tool_ids=True,
+            dimensions="output_dimension",
         ),
     ),
     _compatible(

@@ -52,6 +52,11 @@ class Settings:
     model: str = setting(
         "openai/gpt-4o-mini", text, "The model that is asked when the call names none."
     )
+    embed_model: str = setting(
+        "openai/text-embedding-3-small",
+        text,
+        "The model that embed() asks when the call names none.",
+    )
     temperature: float = setting(
         0.7, number(0, 2), "Sampling temperature, left out for models that refuse it."
     )

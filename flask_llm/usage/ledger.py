@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.exc import CompileError, DataError, SQLAlchemyError
 
-from flask_llm.chat import Prompt
+from flask_llm.chat import Question
 from flask_llm.usage import rows, spend
 from flask_llm.usage.database import Database, named_errors
 from flask_llm.usage.journal import Journal
@@ -59,12 +59,11 @@ class Ledger:
 
     def entry(
         self,
-        prompt: Prompt,
+        prompt: Question,
         reservation: Reservation = NOTHING,
         *,
         request_id: str | None = None,
         streamed: bool = False,
-        operation: str = "complete",
     ) -> Entry:
         """Return a row that is yet to be written."""
         row = rows.opened(
@@ -73,7 +72,6 @@ class Ledger:
             reservation,
             request_id=request_id,
             streamed=streamed,
-            operation=operation,
         )
         return Entry(row, reservation)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask_llm.chat import Prompt, Usage
+from flask_llm.chat import Question, Usage
 from flask_llm.usage.models import usage
 from flask_llm.usage.spend import Hold, Share
 
@@ -80,13 +80,12 @@ UNRESERVED: Mapping[str, None] = {"reserved_nanos": None, "reserved_in": None}
 
 
 def opened(
-    prompt: Prompt,
+    prompt: Question,
     now: datetime,
     reservation: Reservation = NOTHING,
     *,
     request_id: str | None,
     streamed: bool,
-    operation: str,
 ) -> dict[str, Any]:
     """Return the row of a call that begins."""
     row_id = new_id(now.timestamp())
@@ -97,7 +96,7 @@ def opened(
         "created_at": now,
         "expires_at": now + timedelta(seconds=prompt.timeout + GRACE_SECONDS),
         "status": "pending",
-        "operation": operation,
+        "operation": prompt.operation,
         "provider": _fit("provider", prompt.provider),
         "model": _fit("model", prompt.full_model),
         "streamed": streamed,
@@ -149,7 +148,7 @@ def worst_case(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"cost_nanos": row["reserved_nanos"], "cost_source": "reserved"}
 
 
-def share(prompt: Prompt, scope: str, period: str) -> Share:
+def share(prompt: Question, scope: str, period: str) -> Share:
     """Return the share of a budget that a call draws on.
 
     :param period: as :mod:`flask_llm.usage.periods` names it.

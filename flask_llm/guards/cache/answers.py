@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask_llm.chat import Completion, Prompt
+from flask_llm.chat import Question
 from flask_llm.errors import ConfigError
 from flask_llm.guards.cache.backends import Backend
 from flask_llm.guards.cache.flight import Lead, SingleFlight
 from flask_llm.guards.cache.local import Flights
 from flask_llm.guards.cache.remote import Turns
-from flask_llm.guards.cache.texts import is_final, read, write
+from flask_llm.guards.cache.texts import Answer, is_final, read, write
 from flask_llm.guards.outage import Outage
 from flask_llm.guards.shared import Shared
 from flask_llm.providers import Provider
@@ -65,7 +65,7 @@ class AnswerCache:
             self._flights, Turns(shared), jitter=jitter, sleep=sleep
         )
 
-    def key(self, prompt: Prompt, provider: Provider, call: Call) -> str:
+    def key(self, prompt: Question, provider: Provider, call: Call) -> str:
         """Return the SHA-256 (HMAC) of the request as sent and of who may share it.
 
         The provider's key is not in it: answers outlive its rotation.
@@ -91,7 +91,7 @@ class AnswerCache:
         )
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
-    def find(self, key: str, deadline: Deadline) -> Completion | Lead:
+    def find(self, key: str, deadline: Deadline) -> Answer | Lead:
         """Return the answer kept under a key, or let this caller ask for it.
 
         Where another caller is asking already, in this process or in another, wait for
@@ -106,12 +106,12 @@ class AnswerCache:
             key, deadline, partial(self.get, key), partial(self.set, key)
         )
 
-    def get(self, key: str) -> Completion | None:
+    def get(self, key: str) -> Answer | None:
         """Return the answer kept under a key."""
         text = self._try(lambda: self._kept.get(key))
         return read(text)
 
-    def set(self, key: str, completion: Completion, seconds: int) -> None:
+    def set(self, key: str, completion: Answer, seconds: int) -> None:
         """Keep an answer that is whole, unrefused, asks for no tool and is new."""
         if completion.cached or not is_final(completion):
             return

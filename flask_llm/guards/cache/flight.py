@@ -8,18 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from flask_llm.chat import Completion
 from flask_llm.guards.cache.local import Flights, Seat, too_late
 from flask_llm.guards.cache.remote import Turn, Turns
-from flask_llm.guards.cache.texts import as_kept
+from flask_llm.guards.cache.texts import Answer, as_kept
 from flask_llm.retry import Deadline
 
 POLL_SECONDS = 0.05
 POLL_MAX_SECONDS = 0.25
 """How often a process looks whether another one has an answer."""
 
-Read = Callable[[], Completion | None]
-Keep = Callable[[Completion, int], None]
+Read = Callable[[], Answer | None]
+Keep = Callable[[Answer, int], None]
 
 
 class SingleFlight:
@@ -44,7 +43,7 @@ class SingleFlight:
 
     def ask(
         self, key: str, deadline: Deadline, read: Read, keep: Keep
-    ) -> Completion | Lead:
+    ) -> Answer | Lead:
         """Return the answer of whoever is asking, or let this caller ask.
 
         :param read: looks up what is kept.
@@ -60,7 +59,7 @@ class SingleFlight:
             self.fail(found)
             raise
 
-    def land(self, seat: Seat, answer: Completion, keep: Callable[[], None]) -> None:
+    def land(self, seat: Seat, answer: Answer, keep: Callable[[], None]) -> None:
         """Hand an answer out, then keep it and let the other processes look."""
         self._flights.land(seat, answer)
         try:
@@ -85,7 +84,7 @@ class SingleFlight:
 
     def _lead(
         self, seat: Seat, deadline: Deadline, read: Read, keep: Keep
-    ) -> Completion | Lead:
+    ) -> Answer | Lead:
         """Wait until no other process asks; what it has kept by then is the answer."""
         flight, pauses, waited = seat.flight, self._pauses(), False
         while True:
@@ -134,7 +133,7 @@ class Lead:
     def __del__(self) -> None:
         self.abandon()
 
-    def finish(self, completion: Completion | None, seconds: int) -> None:
+    def finish(self, completion: Answer | None, seconds: int) -> None:
         """Tell how it ended, from any thread; the second time does nothing.
 
         An answer that is final goes to all who wait, and is kept. One that is not

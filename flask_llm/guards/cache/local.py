@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from flask_llm.chat import Completion
 from flask_llm.errors import DeadlineExceeded
+from flask_llm.guards.cache.texts import Answer
 from flask_llm.retry import Deadline
 
 GRACE_SECONDS = 2.0
@@ -48,7 +49,7 @@ class Flight:
         self.waiting = 0
         self.leader: Seat | None = None
         self.over = False
-        self.answer: Completion | None = None
+        self.answer: Answer | None = None
 
 
 class Seat:
@@ -85,7 +86,7 @@ class Flights:
         self._flights = {}
         self._abandoned = deque()
 
-    def join(self, key: str, deadline: Deadline) -> Seat | Completion | None:
+    def join(self, key: str, deadline: Deadline) -> Seat | Answer | None:
         """Wait for the answer of whoever is asking, or for the turn to ask.
 
         :return: the answer, or a seat where it is this caller's turn, or None where
@@ -102,7 +103,7 @@ class Flights:
                 return None  # it would wait for itself, as within a stream of its own
             return self._wait(flight, deadline)
 
-    def land(self, seat: Seat, answer: Completion) -> None:
+    def land(self, seat: Seat, answer: Answer) -> None:
         """Hand an answer out, to those who wait and to those who come until the end."""
         with self._lock:
             seat.flight.answer = seat.flight.answer or answer
@@ -131,11 +132,15 @@ class Flights:
         """Leave a seat from a finaliser, which must not wait for any lock."""
         self._abandoned.append(seat)
 
-    def outcome(self, flight: Flight) -> Completion | None:
-        """Return a caller's own copy of the answer, where there is one."""
-        return replace(flight.answer, raw={}) if flight.answer else None
+    def outcome(self, flight: Flight) -> Answer | None:
+        """Return a caller's own copy of the answer, where there is one.
 
-    def _wait(self, flight: Flight, deadline: Deadline) -> Seat | Completion | None:
+        Vectors are copied by whoever hands them out.
+        """
+        answer = flight.answer
+        return replace(answer, raw={}) if isinstance(answer, Completion) else answer
+
+    def _wait(self, flight: Flight, deadline: Deadline) -> Seat | Answer | None:
         flight.waiting += 1
         try:
             while not flight.over and not self._is_vacant(flight):

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from flask_llm.chat import Completion, Text, Usage
+from flask_llm.chat import Completion, Embeddings, Text, Usage
 from flask_llm.errors import LLMError
+from flask_llm.guards.cache import vectors
+
+Answer = Completion | Embeddings
+"""What can be kept."""
 
 _WORDS = (
     "reasoning",
@@ -20,9 +24,9 @@ _WORDS = (
 )
 
 
-def is_final(completion: Completion) -> bool:
+def is_final(completion: Answer) -> bool:
     """Whether an answer is whole, unrefused and asks for no tool."""
-    return (
+    return isinstance(completion, Embeddings) or (
         completion.finish_reason == "stop"
         and not completion.refusal
         and all(isinstance(part, Text) for part in completion.content)
@@ -30,21 +34,29 @@ def is_final(completion: Completion) -> bool:
     )
 
 
-def write(completion: Completion) -> str:
+def write(completion: Answer) -> str:
     """Write an answer as JSON."""
     cost = completion.cost_usd
     usage = {name: getattr(completion.usage, name) for name in Usage.__slots__}
     return json.dumps(
         {
-            "text": completion.text,
+            **_content(completion),
             "usage": usage,
             "cost_usd": None if cost is None else str(cost),
-            **{name: getattr(completion, name) for name in _WORDS},
         }
     )
 
 
-def read(kept: object) -> Completion | None:
+def _content(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Embeddings):
+        return vectors.write(answer)
+    return {
+        "text": answer.text,
+        **{name: getattr(answer, name) for name in _WORDS},
+    }
+
+
+def read(kept: object) -> Answer | None:
     """Read an answer back; None where the text is not one of ours.
 
     ``cost_usd`` is what it cost when it was asked for.
@@ -52,7 +64,7 @@ def read(kept: object) -> Completion | None:
     if not isinstance(kept, str):
         return None
     try:
-        completion = _completion(json.loads(kept))
+        completion = _answer(json.loads(kept))
     except (
         ArithmeticError,
         KeyError,
@@ -65,9 +77,22 @@ def read(kept: object) -> Completion | None:
     return completion if is_final(completion) else None
 
 
-def as_kept(completion: Completion) -> Completion | None:
+def as_kept(completion: Answer) -> Answer | None:
     """Return an answer as it would come from the cache; None where it may not."""
     return read(write(completion)) if is_final(completion) else None
+
+
+def _answer(kept: Mapping[str, Any]) -> Answer:
+    if "vectors" in kept:
+        return Embeddings(
+            vectors=vectors.read(kept["vectors"]),
+            usage=_usage(kept["usage"]),
+            cost_usd=_cost(kept["cost_usd"]),
+            served_model=_word(kept["served_model"]),
+            service_tier=_word(kept["service_tier"]),
+            cached=True,
+        )
+    return _completion(kept)
 
 
 def _completion(kept: Mapping[str, Any]) -> Completion:
