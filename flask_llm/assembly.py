@@ -123,6 +123,7 @@ def _resolved(settings: Settings, providers: Providers) -> Settings:
         return f"{provider.name}/{name}"
 
     whole("LLM_MODEL", settings.model)
+    whole("LLM_EMBED_MODEL", settings.embed_model)
     fallbacks = {
         whole("LLM_FALLBACKS", model): tuple(
             whole(f"LLM_FALLBACKS[{model!r}]", other) for other in others

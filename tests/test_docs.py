@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+import flask_llm
 from flask_llm.providers import BUILT_IN
 from flask_llm.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+CALLING = (ROOT / "docs" / "calling.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -53,6 +55,19 @@ def test_readme_app_answers(emulator, provider_rows, tmp_path, monkeypatch):
     assert response.status_code == 200, response.text
     assert "Flask." in response.json["summary"]
     assert response.json["cost_usd"].startswith("0.0000")
+
+
+def test_examples_of_embeddings_run(app, emulator, capsys):
+    section = CALLING.partition("## Embeddings\n")[2].partition("\n## ")[0]
+    examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names = {"flask_llm": flask_llm}
+
+    for example in examples:
+        exec(example, names)
+
+    assert capsys.readouterr().out.startswith("256 array('f'")
+    assert len(emulator.requests) == len(examples) == 3
+    assert names["best"] in {0, 1}
 
 
 def test_readme_is_ten_lines_of_app():

@@ -177,7 +177,7 @@ def test_google_is_asked_text_by_text():
     task = {"taskType": "RETRIEVAL_QUERY"}
     call = rendered("google", "a", "b", model="m", dimensions=9, extra=task)
 
-    assert call.path == "/v1beta/models/m:batchEmbedContents"
+    assert call.path == "/v1/models/m:batchEmbedContents"
     assert call.body == {
         "requests": [
             {
@@ -276,6 +276,82 @@ def test_what_is_no_vector_is_an_error(provider, raw):
 def test_vectors_that_do_not_fit_the_texts_are_an_error(data):
     with pytest.raises(ResponseError):
         parsed("openai", {"data": data}, 2)
+
+
+# --- The official SDKs -----------------------------------------------------------
+
+SDK_REASON = "an official SDK is the oracle here"
+
+openai_requests = pytest.mark.parametrize(
+    "options", [{}, {"dimensions": 9}, {"extra": {"user": "ann"}}], ids=str
+)
+google_requests = pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dimensions": 9},
+        {"extra": {"taskType": "RETRIEVAL_QUERY"}},
+        {"extra": {"taskType": "RETRIEVAL_DOCUMENT", "title": "Norway"}},
+    ],
+    ids=str,
+)
+
+
+@openai_requests
+def test_openai_s_parameter_types_accept_the_request(options):
+    types = pytest.importorskip("openai.types", reason=SDK_REASON)
+    pydantic = pytest.importorskip("pydantic", reason=SDK_REASON)
+    body = rendered("openai", "a", "b", **options).body
+
+    pydantic.TypeAdapter(types.EmbeddingCreateParams).validate_python(body)
+
+    assert set(body) <= set(types.EmbeddingCreateParams.__annotations__)
+
+
+@openai_requests
+def test_openai_s_sdk_sends_the_same_request(app, emulator, provider_rows, options):
+    openai = pytest.importorskip("openai", reason=SDK_REASON)
+    own = {**options, **options.get("extra", {})}
+    own.pop("extra", None)
+
+    flask_llm.embed(["a", "b"], **options)
+    with openai.OpenAI(**provider_rows["openai"]) as client:
+        client.embeddings.create(
+            model="text-embedding-3-small", input=["a", "b"], **own
+        )
+
+    ours, theirs = bodies(emulator)
+    assert ours == theirs
+
+
+@google_requests
+def test_google_s_sdk_sends_the_same_request(app, emulator, provider_rows, options):
+    genai = pytest.importorskip("google.genai", reason=SDK_REASON)
+    row = provider_rows["google"]
+    extra = options.get("extra", {})
+    config = {
+        "output_dimensionality": options.get("dimensions"),
+        "task_type": extra.get("taskType"),
+        "title": extra.get("title"),
+    }
+    address = {"base_url": row["base_url"]}
+
+    flask_llm.embed(["a", "b"], model="google/gemini-embedding-001", **options)
+    with genai.Client(api_key="k", http_options=address) as client:
+        client.models.embed_content(
+            model="gemini-embedding-001", contents=["a", "b"], config=config
+        )
+
+    ours, theirs = emulator.requests
+    assert ours.path == theirs.path
+    assert ours.body == without_role(theirs.body)
+
+
+def without_role(body):
+    """Leave out what the SDK says of each text: that it is the user's."""
+    for request in body["requests"]:
+        assert request["content"].pop("role") == "user"
+    return body
 
 
 # --- Splitting and joining -------------------------------------------------------

@@ -434,6 +434,112 @@ def test_google_refusal_is_a_blocked_prompt(google_sdk, emulator, stream):
     assert answer.prompt_feedback.block_reason == "PROHIBITED_CONTENT"
 
 
+# Embeddings
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+def test_openai_sdk_reads_embeddings(openai_sdk, form):
+    answer = openai_sdk.embeddings.create(
+        model="text-embedding-3-small",
+        input=["Oslo", "Bergen", "Oslo"],
+        dimensions=4,
+        encoding_format=form,
+    )
+    by_default = openai_sdk.embeddings.create(
+        model="text-embedding-3-small", input="Oslo", dimensions=4
+    )
+
+    first, second, third = [item.embedding for item in answer.data]
+    if form == "float":
+        assert first == third == by_default.data[0].embedding != second
+        assert sum(number * number for number in first) == pytest.approx(1, abs=1e-5)
+    assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (4, 4)
+
+
+def test_google_sdk_reads_embeddings(google_sdk, emulator, openai_sdk):
+    answer = google_sdk.models.embed_content(
+        model="gemini-embedding-001",
+        contents=["Oslo", "Bergen"],
+        config={"output_dimensionality": 4, "task_type": "RETRIEVAL_QUERY"},
+    )
+    same = openai_sdk.embeddings.create(
+        model="text-embedding-3-small", input="Oslo", dimensions=4
+    )
+
+    first, second = [embedding.values for embedding in answer.embeddings]
+    assert first == same.data[0].embedding != second
+
+
+def test_google_embeds_one_text_too(url):
+    body = {"content": {"parts": [{"text": "Oslo"}]}, "output_dimensionality": 3}
+
+    answer = requests.post(
+        f"{url}/v1beta/models/gemini-embedding-001:embedContent", json=body, timeout=9
+    ).json()
+
+    assert len(answer["embedding"]["values"]) == 3
+    assert answer["usageMetadata"]["promptTokenCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"input": []}, "empty"),
+        ({"input": [""]}, "empty"),
+        ({"input": None}, "invalid"),
+        ({"input": ["a"] * 2049}, "2048"),
+        ({"input": ["a" * 40_000]}, "8192"),
+        ({"input": ["a" * 32_000] * 40}, "300000"),
+        ({"model": "gpt-4o-mini"}, "not allowed"),
+        ({"model": ""}, "model"),
+        ({"model": "text-embedding-ada-002", "dimensions": 3}, "dimensions"),
+        ({"dimensions": 0}, "dimensions"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"max_tokens": 3}, "Unknown parameter"),
+    ],
+)
+def test_openai_refuses_to_embed(url, change, words):
+    body = {"model": "text-embedding-3-small", "input": "a"} | change
+
+    response = requests.post(f"{url}/v1/embeddings", json=body, timeout=9)
+
+    assert response.status_code == 400
+    assert words in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "status"),
+    [
+        ("m", {"requests": []}, 400),
+        ("m", {"contents": []}, 400),
+        ("m", {"requests": [{"model": "models/other"}]}, 400),
+        ("m", {"requests": [{"model": "models/m"}]}, 400),
+        ("m", {"requests": [{"model": "models/m", "task": "x"}]}, 400),
+        ("gemini-2.5-flash", {"requests": [{"model": "models/gemini-2.5-flash"}]}, 404),
+    ],
+)
+def test_google_refuses_to_embed(url, model, change, status):
+    text = {"content": {"parts": [{"text": "a"}]}, "model": f"models/{model}"}
+    fits = {"requests": [text] * 101}
+
+    target = f"{url}/v1beta/models/{model}:batchEmbedContents"
+    response = requests.post(target, json=change, timeout=9)
+    too_many = requests.post(target, json=fits, timeout=9)
+
+    assert response.status_code == status
+    assert too_many.status_code in {400, 404}
+
+
+@pytest.mark.parametrize("name", ["fault-503", "no-usage", "garbage"])
+def test_names_that_act_do_so_for_embeddings_too(url, name):
+    body = {"model": name, "input": "a"}
+
+    response = requests.post(f"{url}/v1/embeddings", json=body, timeout=9)
+
+    assert (response.status_code == 503) is (name == "fault-503")
+    assert "prompt_tokens" not in response.text
+
+
 def test_google_stream_without_sse_is_one_json_array(url):
     target, body, _ = request_for("google", url, stream=True)
 

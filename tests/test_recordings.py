@@ -27,7 +27,11 @@ APIS = {
     "anthropic.messages": "anthropic_messages",
     "google.generate_content": "generate_content",
     "google.stream_generate_content": "generate_content",
+    "openai.embeddings": "chat_completions",
+    "google.embed_content": "generate_content",
 }
+
+EMBEDDINGS = {"openai.embeddings", "google.embed_content"}
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "recordings" / "dev.jsonl"
 FILE = Path(os.environ.get("LLM_TEST_RECORDINGS", DEFAULT))
@@ -108,12 +112,21 @@ def replay(player, tmp_path_factory):
 
 
 def _ask(line, model):
+    if line["api"] in EMBEDDINGS:
+        return flask_llm.embed(_texts(line["request"]["body"]), model=model)
     if not line["stream"]:
         return flask_llm.complete("Hi", model=model)
     with flask_llm.stream("Hi", model=model) as stream:
         for _chunk in stream:
             pass
     return stream.completion
+
+
+def _texts(body):
+    """Return as many texts as were sent, for as many vectors are looked for."""
+    return [
+        f"Hi {number}" for number, _ in enumerate(body.get("input") or body["requests"])
+    ]
 
 
 def _model(line):
@@ -128,7 +141,16 @@ def _short(number):
 
 
 NUMBERS = range(len(RECORDINGS))
-ANSWERED = [n for n in NUMBERS if not RECORDINGS[n]["expected"]["error"]]
+EMBEDDED = [
+    n
+    for n in NUMBERS
+    if RECORDINGS[n]["api"] in EMBEDDINGS and not RECORDINGS[n]["expected"]["error"]
+]
+ANSWERED = [
+    n
+    for n in NUMBERS
+    if RECORDINGS[n]["api"] not in EMBEDDINGS and not RECORDINGS[n]["expected"]["error"]
+]
 FAILED = [n for n in NUMBERS if RECORDINGS[n]["expected"]["error"]]
 
 
@@ -149,6 +171,23 @@ def test_answer_is_what_the_official_sdk_made_of_it(replay, number):
     if "provider_reported_cost_usd" in expected:
         reported = Decimal(expected["provider_reported_cost_usd"])
         assert (answer.cost_source, answer.cost_usd) == ("provider", reported)
+
+
+@pytest.mark.parametrize("number", EMBEDDED, ids=_short)
+def test_vectors_are_what_the_official_sdk_made_of_them(replay, number):
+    expected = RECORDINGS[number]["expected"]
+    told = expected["embeddings"]
+
+    answer = replay(number)
+
+    assert not isinstance(answer, LLMError), answer
+    assert len(answer) == told["count"]
+    assert [list(vector[:3]) for vector in answer] == [
+        pytest.approx(first, rel=1e-6) for first in told["first_values"]
+    ]
+    assert {len(vector) for vector in answer} == set(told["dimensions"])
+    assert _usage(answer) == _expected_usage(expected)
+    assert answer.served_model == expected["model"]
 
 
 @pytest.mark.parametrize("number", FAILED, ids=_short)

@@ -50,6 +50,8 @@ DEFAULTS = {
 }
 
 BAD = [
+    ("LLM_EMBED_MODEL", "", "a string"),
+    ("LLM_EMBED_MODEL", "mystery-model", "provider/mystery-model"),
     ("LLM_MODEL", "", "a string"),
     ("LLM_MODEL", 4, "a string"),
     ("LLM_MODEL", None, "leave it out"),

@@ -32,8 +32,7 @@ def render(inputs: Inputs, provider: Provider) -> Call:
     del provider
     name = inputs.model.removeprefix("models/")
     requests = [_request(name, text, inputs) for text in inputs.texts]
-    # As Google's own SDK does: newer models of embeddings are in the beta version.
-    path = f"/v1beta/models/{quote(name, safe='')}:batchEmbedContents"
+    path = f"/v1/models/{quote(name, safe='')}:batchEmbedContents"
     return Call(path=path, body={"requests": requests})
 
 
