@@ -19,7 +19,10 @@ provider_called = _signals.signal("llm-provider-called")
 """A provider answered, or did not. ``prompt, request_id, attempts, error``."""
 
 completion_finished = _signals.signal("llm-completion-finished")
-"""A call ended. ``prompt, request_id, status``, ``completion`` or ``error``."""
+"""A call ended. ``prompt, request_id, status``, ``completion`` or ``error``.
+
+``prompt.operation`` is ``complete`` or ``embed``; for the latter ``completion`` is
+:class:`flask_llm.Embeddings`, and each batch tells of itself."""
 
 budget_warning = _signals.signal("llm-budget-warning")
 """A call took a budget past 80 % of its limit. ``prompt, request_id, budget``."""

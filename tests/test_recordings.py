@@ -124,9 +124,8 @@ def _ask(line, model):
 
 def _texts(body):
     """Return as many texts as were sent, for as many vectors are looked for."""
-    return [
-        f"Hi {number}" for number, _ in enumerate(body.get("input") or body["requests"])
-    ]
+    sent = body.get("input") or body["requests"]
+    return [f"Hi {number}" for number in range(len(sent))]
 
 
 def _model(line):

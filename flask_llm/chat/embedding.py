@@ -19,7 +19,7 @@ class Inputs(Question):
     """Texts to be embedded, with all options; goes down the floors whole."""
 
     operation: ClassVar[str] = "embed"
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = field(repr=False)
     dimensions: int | None = None
     """Numbers in a vector, where the model can make fewer than it has."""
 

@@ -6,6 +6,7 @@ mypy --strict reports.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import assert_type
@@ -18,6 +19,7 @@ from flask_llm import (
     LLM,
     Chunk,
     Completion,
+    Embeddings,
     Image,
     LLMError,
     Message,
@@ -31,6 +33,7 @@ from flask_llm import (
     Usage,
     complete,
     complete_many,
+    embed,
     llm_bp,
     stream,
     stream_response,
@@ -134,6 +137,19 @@ def ask_many() -> None:
     assert_type(results, list[Completion | LLMError])
     failed: Sequence[LLMError] = [r for r in results if isinstance(r, LLMError)]
     assert_type(failed[0].is_retryable, bool)
+
+
+def embed_texts() -> None:
+    """Turn texts into vectors."""
+    answer = embed(["Hi", "Ho"], dimensions=256, cache=True, user="ann")
+    assert_type(answer, Embeddings)
+    assert_type(answer[0], array[float])
+    assert_type(len(answer), int)
+    assert_type([number for vector in answer for number in vector], list[float])
+    assert_type(answer.cost_usd, Decimal | None)
+    embed(text for text in ("Hi", "Ho"))
+    embed(7)  # type: ignore[arg-type]
+    embed("Hi", temperature=1)  # type: ignore[call-arg]
 
 
 def turn(call: ToolCall) -> Message:
