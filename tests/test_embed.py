@@ -232,6 +232,14 @@ def test_tokens_are_the_providers_own(provider, usage):
     assert parsed(provider, vectors | usage, 1).usage == Usage(input_tokens=7)
 
 
+def test_a_cost_that_the_server_tells_is_the_cost():
+    usage = {"prompt_tokens": 7, "total_tokens": 7, "cost": 0.000001}
+
+    answer = parsed("openrouter", {"data": [{"embedding": [1]}], "usage": usage}, 1)
+
+    assert (answer.cost_usd, answer.cost_source) == (Decimal("0.000001"), "provider")
+
+
 @pytest.mark.parametrize(
     ("provider", "raw"),
     [

@@ -59,7 +59,7 @@ def charge(error: LLMError, parts: Sequence[Embeddings]) -> None:
     error.usage = total(usages)
     error.cost_usd = None if before is None else before + (error.cost_usd or 0)
     error.attempts += sum(part.attempts for part in paid)
-    error.add_note(f"{len(paid)} requests before it were answered and are paid for.")
+    error.add_note(f"Batches before it that are paid for: {len(paid)}.")
 
 
 def _own(part: Embeddings) -> Sequence[array[float]]:

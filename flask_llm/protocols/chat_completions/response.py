@@ -32,7 +32,7 @@ def parse(raw: Mapping[str, Any]) -> Completion:
     said, thought = read_content(message.get("content"))
     content: list[Part] = [Text(said)] if said else []
     content += [read_call(number, call) for number, call in enumerate(_calls(message))]
-    reported = _reported_cost(raw)
+    reported = reported_cost(raw)
     return Completion(
         content=tuple(content),
         reasoning=thought or read_thought(message) or None,
@@ -122,7 +122,7 @@ def _usage(raw: Mapping[str, Any]) -> Usage:
     )
 
 
-def _reported_cost(raw: Mapping[str, Any]) -> Decimal | None:
+def reported_cost(raw: Mapping[str, Any]) -> Decimal | None:
     """Read what OpenRouter says it charged, in USD."""
     cost = dig(raw, "usage", "cost")
     if isinstance(cost, bool) or not isinstance(cost, (int, float)):

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_llm.chat import Embeddings, Inputs, Usage
 from flask_llm.protocols.base import array, count, merged, present, readable, word
+from flask_llm.protocols.chat_completions.response import reported_cost
 from flask_llm.protocols.embeddings.base import Caps, matching, vector
 from flask_llm.providers import Provider
 from flask_llm.wire import Call
@@ -33,9 +34,12 @@ def parse(raw: Mapping[str, Any], texts: int) -> Embeddings:
     """Turn an answer into vectors, in the order of the texts."""
     found = dict(_placed(place, item) for place, item in enumerate(array(raw["data"])))
     vectors = [vector(found[place]) for place in sorted(found)]
+    reported = reported_cost(raw)
     return Embeddings(
         vectors=matching(vectors, texts),
         usage=_usage(raw),
+        cost_usd=reported,
+        cost_source="none" if reported is None else "provider",
         served_model=word(raw.get("model")),
     )
 
