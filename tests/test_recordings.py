@@ -24,6 +24,9 @@ from flask_llm.providers import BUILT_IN
 APIS = {
     "openai.chat_completions": "chat_completions",
     "openai_compatible.chat_completions": "chat_completions",
+    "openai.responses": "responses",
+    "openai.responses_retrieve": "responses",
+    "openai_compatible.responses": "responses",
     "anthropic.messages": "anthropic_messages",
     "google.generate_content": "generate_content",
     "google.stream_generate_content": "generate_content",
@@ -94,8 +97,9 @@ def replay(player, tmp_path_factory):
         name = line["provider"]
         app = Flask("replay", instance_path=str(folder))
         row = {"api_key": "sk-replayed", "base_url": f"{player}/{number}"}
-        if name not in {provider.name for provider in BUILT_IN}:
-            row["protocol"] = APIS[line["api"]]
+        protocol = APIS[line["api"]]
+        if SPOKEN.get(name) != protocol:
+            row["protocol"] = protocol
         app.config.update(
             LLM_PROVIDERS={name: row}, LLM_MAX_RETRIES=0, LLM_MIN_INTERVAL=0
         )
@@ -131,7 +135,7 @@ def _texts(body):
 def _model(line):
     if line["api"].startswith("google"):
         return line["request"]["path"].partition("/models/")[2].partition(":")[0]
-    return line["request"]["body"]["model"]
+    return (line["request"]["body"] or line["expected"])["model"]
 
 
 def _short(number):
@@ -139,6 +143,7 @@ def _short(number):
     return f"{number}-{line['api']}-{line['id'].rpartition('/')[2]}"
 
 
+SPOKEN = {provider.name: provider.protocol for provider in BUILT_IN}
 NUMBERS = range(len(RECORDINGS))
 EMBEDDED = [
     n

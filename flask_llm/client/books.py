@@ -22,7 +22,7 @@ from flask_llm.client.outcomes import (
     spent,
     status,
 )
-from flask_llm.errors import BudgetExceeded, ConfigError, LLMError
+from flask_llm.errors import BudgetExceeded, ConfigError, LLMError, ProviderError
 from flask_llm.guards import Budgets, BudgetState
 from flask_llm.guards.budgets import passed_warning, refusal
 from flask_llm.pricing import Cost, Prices
@@ -109,6 +109,8 @@ class Books:
         :param partial: as much of the answer as has come.
         """
         used: dict[str, Any] = {"may_be_billed": job.sent and may_be_billed(error)}
+        if partial is None and isinstance(error, ProviderError):
+            partial = error.completion
         if partial is not None:
             partial, cost = self._completed(job, partial, partial=True)
             used |= spent(partial, cost)
@@ -201,6 +203,8 @@ class Books:
         error.attempts = job.attempts
         if completion is not None:
             error.usage, error.cost_usd = completion.usage, completion.cost_usd
+            if isinstance(error, ProviderError):
+                error.completion = completion
         error.add_note(f"{error.model}, request_id {job.request_id}")
         words = getattr(error, "provider_message", None)
         if self._log_content and words:

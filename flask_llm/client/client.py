@@ -192,7 +192,7 @@ class Client:
     def _job(
         self, prompt: Prompt, whole: Deadline, *, streamed: bool, is_last: bool
     ) -> Job:
-        provider = self.providers[prompt.provider]
+        provider = self.providers.serving(prompt)
         protocol = PROTOCOLS[provider.protocol]
         call = protocol.render(prompt, provider, stream=streamed)
         deadline = whole
@@ -219,10 +219,11 @@ class Client:
         model's is a different one.
         """
         provider, name = self.providers.resolve(model)
-        before = self.providers[prompt.provider]
-        same = provider.protocol == before.protocol
-        extra = prompt.extra if same else {}
-        return replace(prompt, provider=provider.name, model=name, extra=extra)
+        other = replace(prompt, provider=provider.name, model=name)
+        protocols = {
+            self.providers.serving(asked).protocol for asked in (prompt, other)
+        }
+        return other if len(protocols) == 1 else replace(other, extra={})
 
 
 def _tell_of(failed: list[str], error: LLMError) -> None:

@@ -230,10 +230,14 @@ class JsonFold(ABC):
                 yield from self._take(body)
             except _MISSHAPEN as error:
                 raise _misshapen(error) from error
-        if in_band(body) and (
+        if self._is_error(body) and (
             found := self._error(Reply(status=200, body=event.data.encode()))
         ):
             raise found
+
+    def _is_error(self, body: object) -> bool:
+        """Tell whether an event's JSON is an error."""
+        return in_band(body)
 
     @abstractmethod
     def _take(self, body: dict[str, Any]) -> Iterator[Chunk]:

@@ -49,6 +49,7 @@ _CONTEXT = re.compile(
 )
 _PARAMETER = re.compile(
     r"unsupported (parameter|value)|extra inputs are not permitted|unknown name"
+    r"|unknown parameter|use /v1/responses"
     r"|\b(deprecated|not (supported|available|allowed|permitted)|unsupported)\b"
     r"[^.;\n]{0,60}\b(model|anthropic-version)\b",
     re.IGNORECASE,
@@ -83,10 +84,12 @@ _BY_WORD: dict[str, type[ProviderError]] = {
     "context_length_exceeded": ContextLengthExceeded,
     "exceed_context_size_error": ContextLengthExceeded,
     "unsupported_parameter": UnsupportedParameter,
+    "unknown_parameter": UnsupportedParameter,
     "unsupported_value": UnsupportedParameter,
     "content_filter": ContentFilteredError,
     "content_policy_violation": ContentFilteredError,
     "moderation_blocked": ContentFilteredError,
+    "image_content_policy_violation": ContentFilteredError,
     "invalid_prompt": ContentFilteredError,
     "bio_policy": ContentFilteredError,
     "misalignment_policy_violation": ContentFilteredError,
@@ -104,12 +107,14 @@ _BY_WORD: dict[str, type[ProviderError]] = {
     "invalid_api_key": AuthenticationError,
     "permission_error": PermissionDeniedError,
     "PERMISSION_DENIED": PermissionDeniedError,
+    "data_residency_mismatch": PermissionDeniedError,
     "model_not_found": NotFoundError,
     "not_found_error": NotFoundError,
     "NOT_FOUND": NotFoundError,
     "RESOURCE_EXHAUSTED": RateLimitError,
     "api_error": ServerError,
     "server_error": ServerError,
+    "vector_store_timeout": ServerError,
     "timeout_error": ServerError,
     "conflict_error": ServerError,
     "INTERNAL": ServerError,
@@ -164,8 +169,11 @@ def read_problem(reply: Reply) -> Problem:
     error = body.get("error", body)
     if isinstance(error, str):
         return Problem(status=status, message=error[:WORDS_KEPT])
-    if not isinstance(error, Mapping):
-        error = body
+    return problem_in(error if isinstance(error, Mapping) else body, status)
+
+
+def problem_in(error: Mapping[str, Any], status: int) -> Problem:
+    """Read an error object, of OpenAI's shape or much like it."""
     words = next(
         (error[key] for key in ("message", "detail", "error") if error.get(key)), ""
     )
@@ -181,6 +189,16 @@ def read_problem(reply: Reply) -> Problem:
         param=_word(error.get("param")) or _named(message),
         details=error.get("details"),
     )
+
+
+def never_fits(reply: Reply, problem: Problem) -> type[ProviderError] | None:
+    """Tell a request beyond the tokens per minute from one that only has to wait.
+
+    OpenAI and compatible servers call both a rate limit.
+    """
+    too_large = problem.message.startswith("Request too large")
+    waits = "retry-after" in reply.headers or "retry-after-ms" in reply.headers
+    return RequestTooLarge if too_large and not waits else None
 
 
 def provider_error(

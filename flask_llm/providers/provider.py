@@ -53,6 +53,8 @@ class Provider:
 
     name: str
     protocol: str = "chat_completions"
+    mixed: bool = False
+    """Whether it is OpenAI itself, some of whose models need ``responses`` instead."""
     base_url: str
     auth: str = "bearer"
     """``bearer``, or the name of the header that carries the bare key."""

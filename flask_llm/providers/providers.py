@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from flask_llm.chat import Prompt
 from flask_llm.errors import ConfigError, InvalidRequestError, nearest
+from flask_llm.providers import openai
 from flask_llm.providers.provider import Provider
 from flask_llm.providers.table import BUILT_IN
 from flask_llm.settings import Keys, ProviderSettings, Settings, url
@@ -37,6 +39,17 @@ class Providers:
 
     def __getitem__(self, name: str) -> Provider:
         return self._rows[name]
+
+    def serving(self, prompt: Prompt) -> Provider:
+        """Return the provider of a prompt, with the protocol to ask it by.
+
+        OpenAI has two, and some models or options go with one of them only. A row that
+        says ``protocol``, or that leads elsewhere, is left as it is.
+        """
+        provider = self._rows[prompt.provider]
+        if provider.mixed and openai.wants_responses(prompt):
+            return replace(provider, protocol="responses")
+        return provider
 
     def resolve(self, model: str) -> tuple[Provider, str]:
         """Split ``provider/model`` at the first slash; guess it for unmistakable names.
@@ -104,14 +117,17 @@ def _changed(
         keys=change.api_key,
         **{key: value for key, value in given.items() if value is not None},
     )
-    protocol = change.protocol or provider.protocol
-    if protocol != provider.protocol:
-        provider = replace(provider, protocol=protocol, auth=_AUTH[protocol])
-    return provider
+    if change.protocol is None:
+        return provider
+    auth = provider.auth
+    if _AUTH[change.protocol] != _AUTH[provider.protocol]:
+        auth = _AUTH[change.protocol]
+    return replace(provider, protocol=change.protocol, mixed=False, auth=auth)
 
 
 _AUTH = {
     "chat_completions": "bearer",
+    "responses": "bearer",
     "anthropic_messages": "x-api-key",
     "generate_content": "x-goog-api-key",
 }
@@ -131,12 +147,17 @@ def _completed(
         base_url = _checked(provider, base_url)
     if provider.keys is None and key:
         provider = replace(provider, keys=Keys(key))
+    provider = replace(provider, base_url=base_url or provider.base_url)
     return replace(
         provider,
-        base_url=base_url or provider.base_url,
+        mixed=provider.mixed and _is_openai(provider.host),
         min_interval=_first(own.min_interval, settings.min_interval),
         max_concurrent=int(_first(own.max_concurrent, settings.max_concurrent)),
     )
+
+
+def _is_openai(host: str) -> bool:
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
 def _checked(provider: Provider, base_url: str) -> str:

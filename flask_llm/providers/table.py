@@ -38,6 +38,7 @@ def _local(name: str, base_url: str, **names: tuple[str, ...]) -> Provider:
 BUILT_IN: tuple[Provider, ...] = (
     Provider(
         name="openai",
+        mixed=True,
         base_url="https://api.openai.com/v1",
         key_names=("OPENAI_API_KEY",),
         url_names=("OPENAI_BASE_URL",),

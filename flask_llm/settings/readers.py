@@ -11,7 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from flask_llm.errors import ConfigError, nearest
 from flask_llm.settings.keys import Keys
 
-PROTOCOLS = ("chat_completions", "anthropic_messages", "generate_content")
+PROTOCOLS = (
+    "chat_completions",
+    "responses",
+    "anthropic_messages",
+    "generate_content",
+)
 
 Read = Callable[[Any], Any]
 """Turns a raw value into the one that is kept, or raises ValueError with the cure."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from flask_llm.chat import (
 )
 from flask_llm.errors import InvalidRequestError
 from flask_llm.protocols.base import alternating, merged, present, split_system
+from flask_llm.protocols.ids import ToolIds
 from flask_llm.providers import Provider
 from flask_llm.wire import Call
 
@@ -95,7 +95,7 @@ def _generation(model: str) -> tuple[int, int]:
 
 
 def _messages(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
-    ids = _ToolIds()
+    ids = ToolIds()
     turns = alternating((_turn(message, prompt, ids) for message in messages), _text)
     return [
         # The API wants results right after the calls, before anything else is said.
@@ -109,7 +109,7 @@ def _is_no_result(block: Mapping[str, Any]) -> bool:
 
 
 def _turn(
-    message: Message, prompt: Prompt, ids: _ToolIds
+    message: Message, prompt: Prompt, ids: ToolIds
 ) -> tuple[str, list[dict[str, Any]]]:
     if message.role == "assistant":
         state = message.state_for(prompt.provider, prompt.model)
@@ -132,7 +132,7 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _block(part: Part, ids: _ToolIds) -> dict[str, Any]:
+def _block(part: Part, ids: ToolIds) -> dict[str, Any]:
     match part:
         case Text():
             return _text(part.text)
@@ -168,38 +168,6 @@ def _source(media: Media) -> dict[str, Any]:
         text = media.data.decode("utf-8", "replace")
         return {"type": "text", "media_type": "text/plain", "data": text}
     return {"type": "base64", "media_type": kind, "data": media.base64}
-
-
-class _ToolIds:
-    """The ids of tool calls as Anthropic takes them, alike in call and result.
-
-    Ids from elsewhere may have letters that it refuses, be too long, or come twice:
-    made-up ones begin anew with each answer.
-    """
-
-    def __init__(self) -> None:
-        self._sent: dict[str, str] = {}
-        self._used: set[str] = set()
-
-    def keep(self, call_id: str) -> None:
-        """Take note of a call that goes back as it came."""
-        self._sent[call_id] = call_id
-        self._used.add(call_id)
-
-    def call(self, call_id: str) -> str:
-        """Return the id to send for a call."""
-        fits = re.fullmatch(r"[A-Za-z0-9_-]{1,40}", call_id)
-        sent, number = call_id, len(self._used)
-        if not fits or call_id in self._used:
-            digest = hashlib.sha256(f"{call_id} {number}".encode(errors="replace"))
-            sent = f"call_{digest.hexdigest()[:32]}"
-        self._sent[call_id] = sent
-        self._used.add(sent)
-        return sent
-
-    def result(self, call_id: str) -> str:
-        """Return the id to send for the result of the latest call of that id."""
-        return self._sent.get(call_id) or self.call(call_id)
 
 
 def _tools(prompt: Prompt) -> dict[str, Any]:

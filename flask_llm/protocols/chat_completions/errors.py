@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from flask_llm.errors import ProviderError, RequestTooLarge
-from flask_llm.protocols.problems import Problem, failed, provider_error, read_problem
+from flask_llm.errors import ProviderError
+from flask_llm.protocols.problems import (
+    failed,
+    never_fits,
+    provider_error,
+    read_problem,
+)
 from flask_llm.wire import Reply
 
 
@@ -12,11 +17,4 @@ def error(reply: Reply) -> ProviderError | None:
     if not failed(reply):
         return None
     problem = read_problem(reply)
-    return provider_error(reply, problem, _never_fits(reply, problem))
-
-
-def _never_fits(reply: Reply, problem: Problem) -> type[ProviderError] | None:
-    """Tell a request beyond the tokens per minute from one that only has to wait."""
-    too_large = problem.message.startswith("Request too large")
-    waits = "retry-after" in reply.headers or "retry-after-ms" in reply.headers
-    return RequestTooLarge if too_large and not waits else None
+    return provider_error(reply, problem, never_fits(reply, problem))

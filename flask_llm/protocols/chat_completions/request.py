@@ -8,11 +8,8 @@ from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
 from flask_llm.protocols.base import merged, present, unsendable
-from flask_llm.providers import Provider, Quirks
+from flask_llm.providers import Provider, Quirks, is_reasoning
 from flask_llm.wire import Call
-
-_REASONING = re.compile(r"o\d|gpt-([5-9]|\d\d)|codex")
-"""OpenAI's models that reason: they refuse sampling options and ``system``."""
 
 ECHOED = ("reasoning_content", "reasoning_details")
 
@@ -20,7 +17,7 @@ ECHOED = ("reasoning_content", "reasoning_details")
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request."""
     quirks = provider.quirks
-    reasons = quirks.developer_role and bool(_REASONING.match(prompt.model))
+    reasons = quirks.developer_role and is_reasoning(prompt.model)
     body: dict[str, Any] = {
         "model": prompt.model,
         "messages": _messages(prompt, provider, reasons=reasons),
