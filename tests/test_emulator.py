@@ -19,12 +19,19 @@ from flask_llm.emulator import Answer, Emulator, Fault, serve
 APIS = ["openai", "anthropic", "google"]
 MODELS = {
     "openai": "gpt-4o-mini",
+    "responses": "gpt-6-luna",
     "anthropic": "claude-opus-5-5",
     "google": "gemini-3.8-flash",
 }
-TERMINALS = {"openai": b"[DONE]", "anthropic": b"message_stop", "google": b'"STOP"'}
+TERMINALS = {
+    "openai": b"[DONE]",
+    "responses": b"response.completed",
+    "anthropic": b"message_stop",
+    "google": b'"STOP"',
+}
 ERRORS = {
     "openai": "openai",
+    "responses": "openai",
     "anthropic": "anthropic",
     "google": "google.genai.errors",
 }
@@ -38,9 +45,17 @@ WEATHER = {
     "required": ["city", "days", "unit"],
     "additionalProperties": False,
 }
+NODE = {
+    "type": "object",
+    "properties": {
+        "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+    },
+    "required": ["next"],
+}
 WEATHER_CALL = {"city": "Oslo", "days": 3, "unit": "C"}
 
-each_api = pytest.mark.parametrize("api", APIS)
+each_api = pytest.mark.parametrize("api", [*APIS, "responses"])
+each_provider = pytest.mark.parametrize("api", APIS)
 whole_or_stream = pytest.mark.parametrize("stream", [False, True])
 
 
@@ -80,6 +95,15 @@ def openai_sdk(house):
 
 
 @pytest.fixture(scope="module")
+def responses_sdk(house):
+    openai = oracle("openai")
+    _, url = house
+    options = {"max_retries": 0, "_strict_response_validation": True}
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", **options) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
 def anthropic_sdk(house):
     anthropic = oracle("anthropic")
     _, url = house
@@ -101,6 +125,9 @@ def request_for(api, url, *, stream, text="Hello", model=None, version="2026-10-
     if api == "openai":
         body = {"model": model, "messages": [said], "stream": stream}
         return f"{url}/v1/chat/completions", body, {}
+    if api == "responses":
+        body = {"model": model, "input": [said], "stream": stream}
+        return f"{url}/v1/responses", body, {}
     if api == "anthropic":
         body = {"model": model, "messages": [said], "max_tokens": 99, "stream": stream}
         return f"{url}/v1/messages", body, {"anthropic-version": version}
@@ -263,6 +290,237 @@ def test_openai_answer_is_cut_at_max_tokens(openai_sdk):
 
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 2
+
+
+# --- OpenAI's Responses
+
+
+def question(**options):
+    return {"model": MODELS["responses"], "input": "Hello there, dear one", **options}
+
+
+def test_responses_sdk_reads_the_default_answer(responses_sdk):
+    answer = responses_sdk.responses.create(**question())
+
+    assert "Hello there, dear one" in answer.output_text
+    assert (answer.status, answer.store) == ("completed", False)
+    assert answer.usage.total_tokens == (
+        answer.usage.input_tokens + answer.usage.output_tokens
+    )
+
+
+def test_responses_sdk_accumulates_a_stream_to_the_whole_answer(
+    responses_sdk, emulator
+):
+    call = {"name": "weather", "arguments": {"city": "Oslo"}}
+    said = Answer(text="Let me see.", reasoning="Oslo, then.", tool_calls=[call, call])
+    emulator.script(said, said)
+
+    whole = responses_sdk.responses.create(**question())
+    with responses_sdk.responses.stream(**question()) as stream:
+        events = list(stream)
+        streamed = stream.get_final_response()
+
+    kinds = ["reasoning", "message", "function_call", "function_call"]
+    assert [item.type for item in whole.output] == kinds
+    assert [item.type for item in streamed.output] == kinds
+    assert streamed.output_text == whole.output_text == "Let me see."
+    assert streamed.usage == whole.usage
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+ORDER = """response.created response.in_progress
+response.output_item.added response.reasoning_summary_part.added
+response.reasoning_summary_text.delta response.reasoning_summary_text.done
+response.reasoning_summary_part.done response.output_item.done
+response.output_item.added response.content_part.added response.output_text.delta
+response.output_text.done response.content_part.done response.output_item.done
+response.output_item.added response.function_call_arguments.delta
+response.function_call_arguments.done response.output_item.done
+response.completed""".split()  # noqa: SIM905 - twenty names read better as a paragraph
+
+
+def test_responses_events_come_in_the_official_order(responses_sdk, emulator):
+    call = {"name": "weather", "arguments": {}}
+    emulator.script(Answer(text="Hm", reasoning="Hm", tool_calls=[call], chunks=1))
+
+    events = list(responses_sdk.responses.create(**question(stream=True)))
+
+    assert [event.type for event in events] == ORDER
+
+
+def test_responses_reasoning_is_shown_where_a_summary_is_asked_for(responses_sdk):
+    shown = responses_sdk.responses.create(**question(reasoning={"summary": "auto"}))
+    hidden = responses_sdk.responses.create(**question())
+
+    (thought, _), (silence, _) = shown.output, hidden.output
+    assert thought.summary[0].text
+    assert silence.summary == []
+    assert thought.encrypted_content
+    assert silence.encrypted_content
+    assert hidden.usage.output_tokens_details.reasoning_tokens > 0
+
+
+def test_responses_model_that_does_not_reason_has_no_reasoning(responses_sdk):
+    answer = responses_sdk.responses.create(**question(model="gpt-4.1"))
+
+    assert [item.type for item in answer.output] == ["message"]
+    assert answer.usage.output_tokens_details.reasoning_tokens == 0
+
+
+@pytest.mark.parametrize(
+    "choice", ["required", "auto", {"type": "function", "name": "weather"}]
+)
+def test_responses_sdk_reads_a_tool_call(responses_sdk, choice):
+    tool = {"type": "function", "name": "weather", "parameters": WEATHER}
+
+    answer = responses_sdk.responses.create(
+        **question(
+            input="Use the weather tool for Oslo",
+            tools=[tool | {"strict": True}],
+            tool_choice=choice,
+        )
+    )
+
+    call = answer.output[-1]
+    assert json.loads(call.arguments) == WEATHER_CALL
+    assert call.call_id != call.id
+
+
+def test_responses_answer_satisfies_the_schema(responses_sdk):
+    wanted = {"type": "json_schema", "name": "weather", "schema": WEATHER}
+
+    answer = responses_sdk.responses.create(**question(text={"format": wanted}))
+
+    assert set(json.loads(answer.output_text)) == {"city", "days", "unit"}
+
+
+def test_responses_json_mode_answers_with_an_object(responses_sdk):
+    wanted = {"format": {"type": "json_object"}}
+
+    answer = responses_sdk.responses.create(**question(text=wanted))
+
+    assert isinstance(json.loads(answer.output_text), dict)
+
+
+def test_responses_refusal_is_a_part_of_a_message(responses_sdk, emulator):
+    emulator.script(Answer(refusal="No."), Answer(refusal="No."))
+
+    whole = responses_sdk.responses.create(**question())
+    with responses_sdk.responses.stream(**question()) as stream:
+        streamed = stream.get_final_response()
+
+    assert whole.output[-1].content[0].refusal == "No."
+    assert streamed.output[-1].content[0].refusal == "No."
+
+
+def test_responses_answer_is_cut_at_max_output_tokens(responses_sdk):
+    cut = {"model": "gpt-4.1", "max_output_tokens": 2}
+
+    answer = responses_sdk.responses.create(**question(**cut))
+
+    assert answer.status == "incomplete"
+    assert answer.incomplete_details.reason == "max_output_tokens"
+    assert answer.usage.output_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "code"),
+    [
+        ("content_filter", "incomplete", None),
+        ("failed", "failed", "server_error"),
+        ("cancelled", "cancelled", None),
+        ("queued", "queued", None),
+    ],
+)
+def test_responses_status_is_what_was_scripted(
+    responses_sdk, emulator, reason, status, code
+):
+    emulator.script(Answer(text="x", finish_reason=reason))
+
+    answer = responses_sdk.responses.create(**question())
+
+    assert answer.status == status
+    assert (answer.error and answer.error.code) == code
+
+
+@pytest.mark.parametrize(
+    ("model", "phases"),
+    [
+        ("gpt-4.1", [None, None]),
+        ("gpt-5.3-codex", ["commentary", "final_answer"]),
+        ("gpt-6-luna", ["commentary", "final_answer"]),
+    ],
+)
+def test_responses_messages_have_a_phase_on_newer_models(
+    responses_sdk, emulator, model, phases
+):
+    call = {"name": "weather", "arguments": {}}
+    emulator.script(Answer(text="Hm", tool_calls=[call]), Answer(text="Four."))
+
+    answers = [
+        responses_sdk.responses.create(**question(model=model)) for _ in range(2)
+    ]
+
+    messages = [
+        item for answer in answers for item in answer.output if item.type == "message"
+    ]
+    assert [getattr(message, "phase", None) for message in messages] == phases
+
+
+def test_responses_error_inside_a_stream_is_an_event(responses_sdk, emulator):
+    fault = Fault(error_in_stream=3, status=429, message="Too busy")
+    emulator.script(fault)
+
+    *_, last = responses_sdk.responses.create(**question(stream=True))
+
+    assert (last.type, last.code) == ("error", "rate_limit_exceeded")
+    assert last.message == "Too busy"
+
+
+THOUGHT = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "encrypted_content": "gAAAAAB-rs_1",
+}
+CALLED = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": "{}",
+}
+RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "4 degrees"}
+
+
+def test_responses_tool_result_is_answered_in_words(responses_sdk):
+    said = {"role": "user", "content": "weather?"}
+
+    answer = responses_sdk.responses.create(
+        **question(input=[said, THOUGHT, CALLED, RESULT])
+    )
+
+    assert "4 degrees" in answer.output_text
+
+
+@pytest.mark.parametrize(
+    ("items", "status", "says"),
+    [
+        ([CALLED, RESULT], 200, "4 degrees"),
+        ([RESULT], 400, "No tool call found"),
+        ([THOUGHT, RESULT], 400, "without its required following item"),
+        ([CALLED], 400, "No tool output found"),
+        ([THOUGHT], 400, "without its required following item"),
+        ([CALLED, THOUGHT, RESULT], 400, "without its required following item"),
+        ([THOUGHT | {"encrypted_content": None}, CALLED, RESULT], 404, "not persisted"),
+        ([THOUGHT | {"encrypted_content": "x"}, CALLED, RESULT], 400, "be verified"),
+    ],
+)
+def test_responses_history_must_hold_together(url, items, status, says):
+    answer = ask("responses", url, more={"input": items})
+
+    assert answer.status_code == status
+    assert says in answer.text
 
 
 # --- Anthropic's Messages
@@ -575,6 +833,8 @@ def test_sdk_raises_the_providers_own_error(request, api, emulator, status):
 def call_sdk(api, sdk):
     if api == "openai":
         return sdk.chat.completions.create(**hello())
+    if api == "responses":
+        return sdk.responses.create(**question())
     if api == "anthropic":
         return sdk.messages.create(**anthropic_hello())
     return sdk.models.generate_content(**google_hello())
@@ -703,6 +963,42 @@ REFUSED = [
     (
         "anthropic",
         {"output_config": {"format": {"schema": {"type": "object"}}}},
+        "additionalProperties",
+    ),
+    ("responses", {"model": ""}, "'model'"),
+    ("responses", {"input": None}, "'input'"),
+    ("responses", {"input": []}, "empty array"),
+    ("responses", {"input": [3]}, "an array of objects"),
+    ("responses", {"input": [{"role": "robot", "content": "x"}]}, "'robot'"),
+    ("responses", {"input": [{"role": "user"}]}, "input[0].content"),
+    ("responses", {"input": [{"role": "user", "content": 5}]}, "input[0].content"),
+    ("responses", {"input": [{"type": "thought"}]}, "'thought'"),
+    (
+        "responses",
+        {"input": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+        "'input_text'",
+    ),
+    (
+        "responses",
+        {"input": [{"role": "assistant", "content": [{"type": "input_text"}]}]},
+        "'output_text'",
+    ),
+    ("responses", {"stop": ["x"]}, "Unknown parameter: 'stop'"),
+    ("responses", {"seed": 7}, "Unknown parameter: 'seed'"),
+    ("responses", {"max_output_tokens": 0}, "below minimum"),
+    ("responses", {"temperature": 0.2}, "Only the default (1)"),
+    ("responses", {"model": "gpt-6-astra", "reasoning": {"effort": "none"}}, "'none'"),
+    ("responses", {"reasoning": {"effort": "minimal"}}, "'reasoning.effort'"),
+    ("responses", {"model": "gpt-4.1", "reasoning": {"effort": "low"}}, "'reasoning.e"),
+    (
+        "responses",
+        {"model": "gpt-4.1", "include": ["reasoning.encrypted_content"]},
+        "not supported with this model",
+    ),
+    ("responses", {"tools": [{"type": "function", "name": "a b"}]}, "pattern"),
+    (
+        "responses",
+        {"text": {"format": {"type": "json_schema", "strict": True, "schema": NODE}}},
         "additionalProperties",
     ),
     ("openai", {"model": "o3", "stop": "x"}, "'stop'"),
@@ -858,7 +1154,7 @@ def test_a_body_that_is_no_json_object_is_refused(url, api, body):
 @each_api
 def test_nonsense_inside_the_body_is_never_a_crash(url, api):
     nonsense = [1, "x", None, {"role": 1}, {"role": "user", "content": 5}, []]
-    names = ("messages", "contents", "tools", "tool_choice", "system", "stop")
+    names = ("messages", "contents", "tools", "tool_choice", "system", "stop", "input")
 
     statuses = {
         ask(api, url, more={name: value}).status_code
@@ -884,6 +1180,7 @@ def test_lenient_emulator_takes_parameters_of_compatible_servers():
     ("api", "status", "word"),
     [
         ("openai", 401, "invalid_api_key"),
+        ("responses", 401, "invalid_api_key"),
         ("anthropic", 401, "authentication_error"),
         ("google", 400, "API_KEY_INVALID"),
     ],
@@ -894,6 +1191,7 @@ def test_wrong_key_gets_the_providers_own_body(api, status, word):
     app.register_blueprint(guarded.blueprint)
     right = {
         "openai": {"Authorization": "Bearer right"},
+        "responses": {"Authorization": "Bearer right"},
         "anthropic": {"x-api-key": "right", "Authorization": "Bearer other"},
         "google": {"x-goog-api-key": "right"},
     }[api]
@@ -908,13 +1206,13 @@ def test_wrong_key_gets_the_providers_own_body(api, status, word):
 
 
 def test_unknown_paths_answer_404_in_the_shape_of_the_provider(url, emulator):
-    responses = requests.post(f"{url}/v1/responses", json={}, timeout=5)
+    openai = requests.post(f"{url}/v1/threads", json={}, timeout=5)
     google = requests.get(f"{url}/v1beta/files", timeout=5)
     headers = {"anthropic-version": "2026-10-21"}
     batches = requests.get(f"{url}/v1/messages/batches", headers=headers, timeout=5)
 
-    assert {responses.status_code, google.status_code, batches.status_code} == {404}
-    assert responses.json()["error"]["message"] == "Invalid URL (POST /v1/responses)"
+    assert {openai.status_code, google.status_code, batches.status_code} == {404}
+    assert openai.json()["error"]["message"] == "Invalid URL (POST /v1/threads)"
     assert google.json()["error"]["status"] == "NOT_FOUND"
     assert batches.json()["error"]["type"] == "not_found_error"
     assert len(emulator.requests) == 3
@@ -923,13 +1221,6 @@ def test_unknown_paths_answer_404_in_the_shape_of_the_provider(url, emulator):
 # --- values that satisfy a schema
 
 
-NODE = {
-    "type": "object",
-    "properties": {
-        "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
-    },
-    "required": ["next"],
-}
 SAMPLES = [
     ({"type": "boolean"}, True),
     ({"type": "null"}, None),
@@ -1126,7 +1417,7 @@ def test_too_short_a_content_length_cuts_the_body(url, emulator, api, stream):
     assert len(body) > 10
 
 
-@each_api
+@each_provider
 def test_error_inside_a_stream_follows_the_events(url, emulator, api):
     emulator.script(Fault(error_in_stream=2))
 
@@ -1143,7 +1434,7 @@ def test_error_inside_a_stream_follows_the_events(url, emulator, api):
     assert sum(line.startswith(b"data: ") for line in lines) == 2 + (api != "google")
 
 
-@each_api
+@each_provider
 def test_sdk_raises_the_error_inside_a_stream(request, emulator, api):
     sdk = request.getfixturevalue(f"{api}_sdk")
     emulator.script(Fault(error_in_stream=3, message="Too busy"))

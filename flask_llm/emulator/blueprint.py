@@ -22,6 +22,7 @@ from .messages import MESSAGES
 from .models import acting
 from .plan import Scene, refusal
 from .play import play
+from .responses import RESPONSES
 from .script import Item, parse_item
 from .steps import Plan
 from .traffic import Arrival, Traffic, Visit
@@ -113,6 +114,7 @@ class Emulator:
         formats = {
             "chat/completions": CHAT_COMPLETIONS,
             "embeddings": EMBEDDINGS,
+            "responses": RESPONSES,
             "messages": MESSAGES,
         }
         add = self.blueprint.add_url_rule

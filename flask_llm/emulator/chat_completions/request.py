@@ -8,8 +8,6 @@ from flask_llm.emulator.dialect import (
     Ask,
     Call,
     Offer,
-    Problem,
-    RejectedError,
     count_tokens,
     dicts,
     mapping,
@@ -17,7 +15,7 @@ from flask_llm.emulator.dialect import (
 )
 from flask_llm.emulator.schema import ANY_OBJECT
 
-from .rules import check_model_rules, check_schemas
+from .rules import check_model_rules, check_numbers, check_schemas, refused
 
 _KNOWN = frozenset(
     """audio frequency_penalty function_call functions logit_bias logprobs
@@ -40,14 +38,14 @@ def read(call: Call) -> Ask:
     """Check a request as OpenAI does and say what it asks for."""
     body = call.body
     if not call.model:
-        raise _refused("you must provide a model parameter")
+        raise refused("you must provide a model parameter")
     if call.strict:
         for name in sorted(set(body) - _KNOWN):
-            raise _refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
+            raise refused(f"Unknown parameter: '{name}'.", name, "unknown_parameter")
     _check_messages(body)
-    _check_numbers(body)
+    check_numbers(body, ("max_tokens", "max_completion_tokens"))
     if body.get("stream_options") is not None and not call.stream:
-        raise _refused(
+        raise refused(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             "stream_options",
         )
@@ -102,20 +100,20 @@ def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def _check_messages(body: dict[str, Any]) -> None:
     if "messages" not in body:
-        raise _refused(
+        raise refused(
             "Missing required parameter: 'messages'.",
             "messages",
             "missing_required_parameter",
         )
     messages = body["messages"]
     if not isinstance(messages, list) or dicts(messages) != messages:
-        raise _refused(
+        raise refused(
             "Invalid type for 'messages': expected an array of objects.",
             "messages",
             "invalid_type",
         )
     if not messages:
-        raise _refused(
+        raise refused(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, "
             "but got an empty array instead.",
             "messages",
@@ -130,13 +128,13 @@ def _check_role(number: int, message: dict[str, Any]) -> None:
     where = f"messages[{number}]"
     if message.get("role") not in _ROLES:
         known = ", ".join(f"'{role}'" for role in _ROLES)
-        raise _refused(
+        raise refused(
             f"Invalid value: '{message.get('role')}'. Supported values are: {known}.",
             f"{where}.role",
             "invalid_value",
         )
     if message.get("content") is None and message["role"] != "assistant":
-        raise _refused(
+        raise refused(
             f"Missing required parameter: '{where}.content'.",
             f"{where}.content",
             "missing_required_parameter",
@@ -149,7 +147,7 @@ def _check_tool_turns(messages: list[dict[str, Any]]) -> None:
     for number, message in enumerate([*messages, {"role": "end"}]):
         if message["role"] == "tool":
             if message.get("tool_call_id") not in open_calls:
-                raise _refused(
+                raise refused(
                     "Invalid parameter: messages with role 'tool' must be a response "
                     "to a preceding message with 'tool_calls'.",
                     f"messages.[{number}].role",
@@ -158,38 +156,10 @@ def _check_tool_turns(messages: list[dict[str, Any]]) -> None:
             continue
         if open_calls:
             missing = ", ".join(sorted(map(str, open_calls)))
-            raise _refused(
+            raise refused(
                 "An assistant message with 'tool_calls' must be followed by tool "
                 "messages responding to each 'tool_call_id'. The following "
                 f"tool_call_ids did not have response messages: {missing}",
                 f"messages.[{number}].role",
             )
         open_calls = {call.get("id") for call in dicts(message.get("tool_calls"))}
-
-
-def _check_numbers(body: dict[str, Any]) -> None:
-    for name in ("max_tokens", "max_completion_tokens"):
-        value = body.get(name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise _refused(
-                f"Invalid '{name}': integer below minimum value. Expected a value "
-                f">= 1, but got {value} instead.",
-                name,
-                "integer_below_min_value",
-            )
-    for name, high in (("temperature", 2), ("top_p", 1)):
-        value = body.get(name)
-        number = isinstance(value, (int, float))
-        if value is not None and not (number and 0 <= value <= high):
-            raise _refused(
-                f"Invalid '{name}': expected a decimal between 0 and {high}, but got "
-                f"{value} instead.",
-                name,
-                "decimal_out_of_range",
-            )
-
-
-def _refused(
-    message: str, param: str | None = None, code: str | None = None
-) -> RejectedError:
-    return RejectedError(Problem(status=400, message=message, param=param, code=code))
