@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from oracles import known
 
 import flask_llm
-from flask_llm import LLMError, llm_bp
-from flask_llm.providers import BUILT_IN
+from flask_llm import LLMError, Message, llm_bp
+from flask_llm.chat import Prompt
+from flask_llm.protocols import responses
+from flask_llm.providers import BUILT_IN, Provider
 
 APIS = {
     "openai.chat_completions": "chat_completions",
@@ -155,6 +158,10 @@ ANSWERED = [
     for n in NUMBERS
     if RECORDINGS[n]["api"] not in EMBEDDINGS and not RECORDINGS[n]["expected"]["error"]
 ]
+BY_RESPONSES = [n for n in ANSWERED if APIS[RECORDINGS[n]["api"]] == "responses"]
+HOSTED = {"file_search_call", "web_search_call"}
+"""Items that OpenAI itself writes with more fields than its SDK's types have."""
+
 FAILED = [n for n in NUMBERS if RECORDINGS[n]["expected"]["error"]]
 
 
@@ -206,6 +213,46 @@ def test_error_is_what_the_official_sdk_made_of_it(replay, number):
     if usage := expected.get("usage_in_error_event"):
         assert error.usage.input_tokens == usage["prompt_tokens"]
         assert error.usage.output_tokens == usage["completion_tokens"]
+
+
+@pytest.mark.parametrize("number", BY_RESPONSES, ids=_short)
+def test_items_of_an_answer_go_back_as_they_came(replay, number):
+    answer = replay(number)
+    turns = (Message("user", "Hi"), answer.to_message(), Message("user", "And?"))
+    name = answer.model.partition("/")[2]
+    prompt = Prompt(provider=answer.provider, model=name, messages=turns)
+    row = Provider(name=answer.provider, protocol="responses", base_url="")
+
+    body = responses.render(prompt, row, stream=False).body
+
+    if HOSTED.isdisjoint(item.get("type") for item in body["input"]):
+        assert known("responses", body) == body
+    if answer.provider_state is not None:
+        assert body["input"][1:-1] == _replayable(answer.raw["output"])
+
+
+def _replayable(output):
+    """Reasoning that nobody can read is not sent back, nor are ids that refer to it.
+
+    OpenAI refuses it where nothing is stored.
+    """
+    hollow = [
+        item
+        for item in output
+        if item["type"] == "reasoning"
+        and not (item.get("encrypted_content") or item.get("content"))
+    ]
+    if not hollow:
+        return output
+    return [
+        {
+            "role": "assistant",
+            "content": item["content"][0]["text"],
+            "phase": item["phase"],
+        }
+        for item in output
+        if item not in hollow
+    ]
 
 
 def _expected_finish(expected):
