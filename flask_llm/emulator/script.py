@@ -13,17 +13,18 @@ class Answer:
 
     text: str = ""
     reasoning: str = ""
-    """Thinking, shown the provider's way: a thinking block, a ``thought`` part, or
-    ``reasoning_content`` as servers compatible with OpenAI name it."""
+    """Thinking, shown the provider's way: a thinking block, a ``thought`` part, a
+    summary, or ``reasoning_content`` as servers compatible with OpenAI name it."""
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     """``{"name", "arguments"}`` each, and ``"id"`` if it matters (``None`` leaves it
     out). Arguments may be a string, for JSON that does not parse."""
     refusal: str = ""
-    """OpenAI: ``message.refusal``. Anthropic: ``stop_reason: refusal``. Google: a
-    prompt block without candidates."""
+    """OpenAI: ``message.refusal``, or a part of that type. Anthropic: ``stop_reason:
+    refusal``. Google: a prompt block without candidates."""
     finish_reason: str | None = None
     """``stop``, ``length``, ``tool_calls`` or ``content_filter``; any other word goes
-    out verbatim. Left out: what the rest implies."""
+    out verbatim (for Responses as the status: ``failed``, ``queued``). Left out: what
+    the rest implies."""
     usage: dict[str, int] | None = None
     """Any of ``input_tokens``, ``cache_read_tokens``, ``cache_write_tokens``,
     ``output_tokens``, ``reasoning_tokens``: totals are inclusive, parts are subsets.

@@ -9,19 +9,22 @@ import re
 
 from flask_llm.chat import Prompt
 
-_START = r"(?:^|[./:])"
+_START = r"^(?:ft:|.*/|[a-z]+\.)?"
 """Fine-tuned models and other clouds put something before the name."""
 
+_LATER = r"(?!35)\d\d"
+"""Generations to come; Azure writes 35 for 3.5."""
+
 _REASONING = re.compile(
-    _START + r"(?:o\d|gpt-(?:[5-9]|\d\d|daybreak|rosalind)|codex|computer-use)"
+    _START + rf"(?:o\d|gpt-(?:[5-9]|{_LATER}|daybreak|rosalind)|codex|computer-use)"
 )
 _ONLY_RESPONSES = re.compile(
     _START + r"(?=o\d|gpt-|codex|computer)[\w.-]*"
     r"(?:-pro\b|codex|-use\b|-research\b|-cyber\b|-law\b|daybreak|rosalind)"
 )
-_RATHER_RESPONSES = re.compile(_START + r"(?:o\d|gpt-(?:5\.[4-9]|[6-9]|\d\d))")
-_TOOLS_NEED_RESPONSES = re.compile(_START + r"gpt-(?:5\.[4-9]|[6-9]|\d\d)")
-_REASONS_UNASKED = re.compile(_START + r"gpt-(?:5\.[6-9]|[6-9]|\d\d)")
+_RATHER_RESPONSES = re.compile(_START + rf"(?:o\d|gpt-(?:5\.[4-9]|[6-9]|{_LATER}))")
+_TOOLS_NEED_RESPONSES = re.compile(_START + rf"gpt-(?:5\.[4-9]|[6-9]|{_LATER})")
+_REASONS_UNASKED = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
 
 ONLY_RESPONSES = frozenset(
     {

@@ -135,6 +135,8 @@ def test_option_that_the_caller_chose_is_sent(option, value, field, expected):
     [
         ("gpt-4.1", 0.7, None),
         ("gpt-oss-120b", 0.7, None),
+        ("gpt-35-turbo", 0.7, None),
+        ("ft:gpt-4.1:o1-labs::o3x", 0.7, None),
         ("o3", None, INCLUDE),
         ("gpt-5.4", None, INCLUDE),
         ("gpt-5.1-codex", None, INCLUDE),
