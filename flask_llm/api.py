@@ -12,7 +12,7 @@ from flask_llm.chat import (
     Completion,
     Message,
     Prompt,
-    Tool,
+    ToolLike,
     read_messages,
     read_tools,
 )
@@ -20,6 +20,7 @@ from flask_llm.client import Result, Stream
 from flask_llm.client import complete_many as run_many
 from flask_llm.errors import InvalidRequestError, LLMError, nearest
 from flask_llm.providers import Provider
+from flask_llm.schema import read_schema
 from flask_llm.settings import Settings
 from flask_llm.state import State, current_state
 
@@ -37,9 +38,11 @@ class Options(TypedDict, total=False):
     top_p: float | None
     stop: str | Sequence[str] | None
     seed: int | None
-    tools: Sequence[Tool | Mapping[str, Any]] | None
+    tools: Sequence[ToolLike] | None
     tool_choice: str | None
     parallel_tool_calls: bool | None
+    schema: type[Any] | Mapping[str, Any] | None
+    schema_retries: int | None
     reasoning: str | None
     service_tier: str | None
     cache: bool | int | None
@@ -66,6 +69,11 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
     :param stop: one text or several that end the answer.
     :param tools: functions that the model may ask for; ``tool_choice`` is ``auto``,
         ``none``, ``required`` or a tool's name.
+    :param schema: what the answer has to look like: a JSON schema as a dict, a
+        dataclass, or a pydantic model. ``parsed`` of the answer then holds it.
+    :param schema_retries: times that the model is told what is wrong with an answer
+        that does not fit, which costs another call; ``LLM_SCHEMA_RETRIES`` by default.
+        A stream cannot be mended.
     :param reasoning: effort: ``none minimal low medium high xhigh max``.
     :param cache: True, or seconds, to be given an earlier answer to the same question.
     :param timeout: seconds for the whole call, retries included.
@@ -80,6 +88,7 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
     :raises ConfigError: where a key, a table or a setting is missing.
     :raises LimitError: where a limit of ours stops the call.
     :raises ProviderError: where the provider refuses, fails or cannot be reached.
+    :raises SchemaError: where the answer does not fit the schema.
     """
     state = current_state()
     return state.client.complete(_prompt(state, prompt, options))
@@ -162,6 +171,8 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
         defaulted=frozenset(filled),
         stop=_stops(given.pop("stop", ())),
         tools=read_tools(_several("tools", given.pop("tools", ()))),
+        schema=read_schema(given.pop("schema")) if "schema" in given else None,
+        schema_retries=given.pop("schema_retries", settings.schema_retries),
         cache=cache_seconds(given.pop("cache", False), settings),
         timeout=given.pop("timeout", _seconds(settings, provider, fallbacks)),
         retries=given.pop("retries", settings.max_retries),

@@ -211,7 +211,7 @@ class RequestTooLarge(InvalidRequestError):
 
 
 class ContentFilteredError(ProviderError):
-    """The provider's safety rules refused the prompt before answering."""
+    """The provider's safety rules refused the prompt, or the model to fit a schema."""
 
     title = "The language model provider refused the content"
     http_status = 422
@@ -282,6 +282,8 @@ class SchemaError(ProviderError):
 
     title = "The language model's answer has the wrong shape"
     code = "schema_mismatch"
+    problems: tuple[str, ...] = ()
+    """What does not fit, place by place; a model class may quote the answer here."""
 
 
 def nearest(word: object, words: Iterable[str]) -> str:

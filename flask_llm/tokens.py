@@ -69,6 +69,8 @@ def _prompt(prompt: Prompt, scale: Scale) -> int:
         total += estimate(
             f"{tool.name}{tool.description}{dict(tool.parameters)}", scale
         )
+    if prompt.schema:
+        total += estimate(json.dumps(dict(prompt.schema.json)), scale)
     return total + sum(_message(message, scale) for message in prompt.messages)
 
 

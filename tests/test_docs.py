@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 import flask_llm
+from flask_llm.emulator import Answer
 from flask_llm.providers import BUILT_IN
 from flask_llm.settings import Settings
 
@@ -74,3 +75,20 @@ def test_readme_is_ten_lines_of_app():
     code = README.partition("```python\n")[2].partition("```")[0]
 
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+CALLING = (ROOT / "docs" / "calling.md").read_text("utf-8")
+
+
+def example(heading):
+    """Return the first example under a heading."""
+    section = CALLING.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return section.partition("```python\n")[2].partition("```")[0]
+
+
+def test_example_of_a_structured_answer_runs(app, emulator, capsys):
+    emulator.script(Answer(text='{"mood": "happy", "stars": 4}'))
+
+    exec(example("Structured answers"), {"flask_llm": flask_llm, "__name__": "docs"})
+
+    assert capsys.readouterr().out == "happy 4\n"

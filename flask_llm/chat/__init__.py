@@ -12,8 +12,9 @@ from flask_llm.chat.parts import (
     ToolCall,
     ToolResult,
 )
-from flask_llm.chat.prompt import Prompt, Tool, read_messages, read_tools
+from flask_llm.chat.prompt import Prompt, read_messages
 from flask_llm.chat.question import Question
+from flask_llm.chat.tool import Tool, ToolLike, read_tools
 
 __all__ = [
     "Chunk",
@@ -31,6 +32,7 @@ __all__ = [
     "Text",
     "Tool",
     "ToolCall",
+    "ToolLike",
     "ToolResult",
     "Usage",
     "part_from_dict",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +39,16 @@ class Usage:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        """Add up what two calls used."""
+        counts = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__slots__
+            if name != "source"
+        }
+        exact = self.source == other.source == "provider"
+        return Usage(**counts, source="provider" if exact else "estimated")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON."""
         return asdict(self) | {"total_tokens": self.total_tokens}
@@ -66,6 +76,8 @@ class Completion:
 
     content: tuple[Part, ...] = ()
     """The parts of the answer: text and tool calls, in the model's order."""
+    parsed: Any = None
+    """What the answer says, in the shape of the schema that was asked for."""
     reasoning: str | None = None
     """What the model let see of its reasoning."""
     refusal: str | None = None
@@ -108,6 +120,20 @@ class Completion:
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tools that the model asks for."""
         return tuple(part for part in self.content if isinstance(part, ToolCall))
+
+    def after(self, earlier: Sequence[Completion]) -> Completion:
+        """Return the answer with what it and those before it used and cost together."""
+        if not earlier:
+            return self
+        costs = [self.cost_usd, *(before.cost_usd for before in earlier)]
+        known = [cost for cost in costs if cost is not None]
+        return replace(
+            self,
+            usage=sum((before.usage for before in earlier), self.usage),
+            cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+            attempts=self.attempts + sum(before.attempts for before in earlier),
+            latency_ms=self.latency_ms + sum(before.latency_ms for before in earlier),
+        )
 
     def to_message(self) -> Message:
         """Return the answer as a turn to append to the history."""

@@ -6,48 +6,18 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from flask_llm.chat.message import Message
 from flask_llm.chat.question import Question
+from flask_llm.chat.tool import Tool
 from flask_llm.errors import InvalidRequestError, nearest
+from flask_llm.schema import Schema
 
 LABEL_LENGTH = 128
 """Characters that user, tenant and feature may have: the width of their columns."""
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that the model may ask for."""
-
-    name: str
-    description: str = ""
-    parameters: Mapping[str, Any] = field(
-        default_factory=lambda: {"type": "object", "properties": {}}
-    )
-    """JSON schema of the arguments."""
-    strict: bool = False
-    """Hold the model to the schema to the letter, where the provider can."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise InvalidRequestError(
-                "A tool needs a 'name', and 'parameters'.", param="tools"
-            )
-        if _json_dict(self.parameters):
-            raise InvalidRequestError(
-                f"The parameters of the tool {self.name!r} are no JSON schema.",
-                param="tools",
-            )
-
-    @classmethod
-    def from_dict(cls, tool: Mapping[str, Any]) -> Self:
-        """Read a dict of a tool's fields, bare or under the key ``function``."""
-        body = tool.get("function", tool)
-        known = {"name", "description", "parameters", "strict"}
-        return cls(**{"name": "", **{key: body[key] for key in body if key in known}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +35,10 @@ class Prompt(Question):
     tool_choice: str | None = None
     """``auto``, ``none``, ``required``, or the name of one tool."""
     parallel_tool_calls: bool | None = None
+    schema: Schema | None = None
+    """What the answer has to look like."""
+    schema_retries: int = 0
+    """Times that the model is told what is wrong with an answer that does not fit."""
     reasoning: str | None = None
     """Effort: ``none minimal low medium high xhigh max``."""
     defaulted: frozenset[str] = frozenset()
@@ -122,14 +96,6 @@ def read_messages(prompt: object) -> tuple[Message, ...]:
     )
 
 
-def read_tools(tools: Sequence[Tool | Mapping[str, Any]] | None) -> tuple[Tool, ...]:
-    """Turn ``Tool`` values and plain dicts into tools."""
-    return tuple(
-        tool if isinstance(tool, Tool) else Tool.from_dict(_mapping(tool))
-        for tool in tools or ()
-    )
-
-
 def _message(turn: object) -> Message:
     return turn if isinstance(turn, Message) else Message.from_dict(_mapping(turn))
 
@@ -138,7 +104,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidRequestError(
             f"Expected a dict, not {type(value).__name__}; a message is "
-            "{'role': 'user', 'content': '…'} and a tool {'name': …, 'parameters': …}."
+            "{'role': 'user', 'content': '…'}."
         )
     return value
 
@@ -247,6 +213,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "cache": _whole(0),
     "timeout": _number(0.001, 86_400),
     "retries": _whole(0),
+    "schema_retries": _whole(0),
     "user": _label,
     "tenant": _label,
     "feature": _label,

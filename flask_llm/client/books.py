@@ -13,6 +13,7 @@ from blinker import NamedSignal
 
 from flask_llm import signals, tokens
 from flask_llm.chat import Completion, Embeddings
+from flask_llm.client.fitting import fitted
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job, Whole
 from flask_llm.client.outcomes import (
@@ -93,7 +94,16 @@ class Books:
         self._tell(signals.completion_started, job)
 
     def finish(self, job: Job, completion: Whole) -> Whole:
-        """Price an answer, settle its row and let the next call in."""
+        """Price an answer, settle its row and let the next call in.
+
+        :raises ProviderError: where it does not fit the schema that was asked for; the
+            row is settled with what it cost.
+        """
+        try:
+            completion = fitted(job.prompt, completion)
+        except ProviderError as error:
+            error.completion = self.fail(job, error, completion, whole=True)
+            raise
         completion, cost = self._completed(job, completion, partial=False)
         self._gate.leave(job, completion=completion)
         self._settle(job, Outcome(status="ok", **spent(completion, cost)))
@@ -102,17 +112,23 @@ class Books:
         return completion
 
     def fail(
-        self, job: Job, error: BaseException, partial: Completion | None = None
+        self,
+        job: Job,
+        error: BaseException,
+        partial: Completion | None = None,
+        *,
+        whole: bool = False,
     ) -> Completion | None:
         """Settle a call that ended badly, with what it used all the same.
 
         :param partial: as much of the answer as has come.
+        :param whole: that is all of it.
         """
         used: dict[str, Any] = {"may_be_billed": job.sent and may_be_billed(error)}
         if partial is None and isinstance(error, ProviderError):
             partial = error.completion
         if partial is not None:
-            partial, cost = self._completed(job, partial, partial=True)
+            partial, cost = self._completed(job, partial, partial=not whole)
             used |= spent(partial, cost)
         self._gate.leave(job, completion=partial, error=error)
         how = status(job, error)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from flask_llm.chat import Completion, Embeddings, Inputs, Prompt
 from flask_llm.client.books import Books
 from flask_llm.client.embed import batches, charge, joined
+from flask_llm.client.fitting import mended
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job, Whole
 from flask_llm.client.stream import Replay, Stream
@@ -23,6 +24,7 @@ from flask_llm.errors import (
     QuotaExhaustedError,
     RateLimitError,
     ReadTimeout,
+    SchemaError,
     ServerError,
 )
 from flask_llm.guards import Budgets
@@ -87,7 +89,7 @@ class Client:
 
         :raises LLMError: how it ended otherwise.
         """
-        return self._first_of(prompt, self._complete, streamed=False)
+        return self._first_of(prompt, self._answer, streamed=False)
 
     def stream(self, prompt: Prompt, *, heartbeat: float | None = None) -> Stream:
         """Ask, and return once the answer has begun.
@@ -135,6 +137,28 @@ class Client:
     def close(self) -> None:
         """Close the connections that are kept."""
         self._transport.close()
+
+    def _answer(self, job: Job) -> Completion:
+        """Ask one model, and let it mend an answer that does not fit the schema."""
+        misfits: list[Completion] = []
+        while True:
+            try:
+                return self._complete(job).after(misfits)
+            except SchemaError as error:
+                whole = error.completion.after(misfits)
+                misfits.append(error.completion)
+                tries = job.prompt.schema_retries
+                if len(misfits) > tries or job.deadline.remaining() <= 0:
+                    error.usage, error.cost_usd = whole.usage, whole.cost_usd
+                    raise
+                again = self._job(
+                    mended(job.prompt, error),
+                    job.deadline,
+                    streamed=False,
+                    is_last=True,
+                )
+                again.first_id = job.request_id
+                job = again
 
     def _complete(self, job: Job) -> Completion:
         return self._ask(job, job.protocol.parse, Completion)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask_llm import tokens
 from flask_llm.chat import Completion, Embeddings
+from flask_llm.client.fitting import fitted
 from flask_llm.client.job import Job, Whole
-from flask_llm.errors import LimitError
+from flask_llm.errors import LimitError, ProviderError
 from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas
 
 
@@ -41,6 +42,8 @@ class Gate:
     def find(self, job: Job, kind: type[Whole]) -> Whole | None:
         """Return the answer that is kept or that another call is about to bring.
 
+        One that no longer fits, since the class behind the schema is another, is none.
+
         :param kind: what the answer is.
         :raises DeadlineExceeded: where that other call takes too long.
         """
@@ -51,7 +54,10 @@ class Gate:
         if isinstance(found, Lead):
             job.lead = found
             return None
-        return found if isinstance(found, kind) else None
+        try:
+            return fitted(job.prompt, found) if isinstance(found, kind) else None
+        except ProviderError:
+            return None
 
     def wait(self, job: Job) -> None:
         """Wait for one of the provider's slots.

@@ -96,6 +96,12 @@ class Settings:
         fallbacks,
         "Models to go on to when one cannot answer: a model to a list of models.",
     )
+    schema_retries: int = setting(
+        0,
+        whole(0),
+        "Times that a model is told what is wrong with an answer that does not fit its"
+        " schema.",
+    )
     breaker_failures: int = setting(
         5,
         whole(0),

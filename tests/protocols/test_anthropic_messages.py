@@ -317,7 +317,11 @@ def test_tool_is_described():
         },
         {
             "name": "time",
-            "input_schema": {"type": "object", "properties": {}},
+            "input_schema": {
+                "type": "object",
+                "properties": {},
+                "additionalProperties": False,
+            },
             "strict": True,
         },
     ]

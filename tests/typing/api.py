@@ -63,6 +63,8 @@ def ask() -> None:
         tool_choice="auto",
         parallel_tool_calls=False,
         reasoning="low",
+        schema=Message,
+        schema_retries=1,
         service_tier="flex",
         cache=True,
         timeout=10,

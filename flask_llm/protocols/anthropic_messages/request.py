@@ -19,7 +19,9 @@ from flask_llm.chat import (
 )
 from flask_llm.errors import InvalidRequestError
 from flask_llm.protocols.base import alternating, merged, present, split_system
+from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
+from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider
 from flask_llm.wire import Call
 
@@ -51,7 +53,8 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     is old enough to take them.
     """
     del provider
-    system, messages = split_system(prompt)
+    wanted = _answer_format(prompt)
+    system, messages = split_system(prompt if wanted else instructed(prompt))
     body: dict[str, Any] = {
         "model": prompt.model,
         "max_tokens": prompt.max_tokens or MAX_TOKENS,
@@ -72,7 +75,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         body |= _tools(prompt)
     if prompt.reasoning:
         body |= _reasoning(prompt, body["max_tokens"])
-    body = merged(body, prompt.extra)
+    body = merged(merged(body, wanted), prompt.extra)
     old = _generation(prompt.model) <= (4, 6) and not _SAMPLING.isdisjoint(body)
     version = SAMPLING_VERSION if old else VERSION
     return Call(
@@ -170,6 +173,15 @@ def _source(media: Media) -> dict[str, Any]:
     return {"type": "base64", "media_type": kind, "data": media.base64}
 
 
+def _answer_format(prompt: Prompt) -> dict[str, Any]:
+    """Say what the answer has to look like, where the model knows a field for it."""
+    if prompt.schema is None or _generation(prompt.model) < (4, 5):
+        return {}
+    schema = fit(prompt.schema.json, ANTHROPIC)
+    form = {"type": "json_schema", "schema": schema}
+    return {"output_config": {"format": form}} if schema else {}
+
+
 def _tools(prompt: Prompt) -> dict[str, Any]:
     fields: dict[str, Any] = {"tools": [_tool(tool) for tool in prompt.tools]}
     names = {None: "auto", "required": "any"}
@@ -191,7 +203,8 @@ def _tool(tool: Tool) -> dict[str, Any]:
     if tool.description:
         fields["description"] = tool.description
     if tool.strict:
-        fields["strict"] = True
+        strict = fit(tool.parameters, ANTHROPIC) or fields["input_schema"]
+        fields |= {"input_schema": strict, "strict": True}
     return fields
 
 

@@ -8,15 +8,23 @@ from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
 from flask_llm.protocols.base import merged, present, unsendable
+from flask_llm.protocols.dialects import OPENAI
+from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider, Quirks, is_reasoning
 from flask_llm.wire import Call
 
 ECHOED = ("reasoning_content", "reasoning_details")
 
+JSON_ONLY = frozenset({"deepseek"})
+"""Servers that hold an answer to JSON and to no schema: the system text says that."""
+
 
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request."""
     quirks = provider.quirks
+    wanted = _answer_format(prompt, provider)
+    if provider.name in JSON_ONLY:
+        prompt = instructed(prompt)
     reasons = quirks.developer_role and is_reasoning(prompt.model)
     body: dict[str, Any] = {
         "model": prompt.model,
@@ -31,6 +39,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         quirks.seed: prompt.seed,
         "reasoning_effort": prompt.reasoning,
         "service_tier": prompt.service_tier,
+        "response_format": wanted,
     }
     body |= present(options)
     if prompt.tools:
@@ -118,6 +127,20 @@ def _tool_id(call_id: str, quirks: Quirks) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", call_id)[-9:].rjust(9, "0")
 
 
+def _answer_format(prompt: Prompt, provider: Provider) -> dict[str, Any] | None:
+    """Say what the answer has to look like; strictly, where the server can."""
+    schema = prompt.schema
+    if schema is None:
+        return None
+    if provider.name in JSON_ONLY:
+        return {"type": "json_object"}
+    form: dict[str, Any] = {"name": schema.name, "schema": dict(schema.json)}
+    if provider.quirks.strict:
+        strict = fit(schema.json, OPENAI)
+        form |= {"schema": strict or form["schema"], "strict": strict is not None}
+    return {"type": "json_schema", "json_schema": form}
+
+
 def _tools(prompt: Prompt, quirks: Quirks) -> dict[str, Any]:
     fields: dict[str, Any] = {"tools": [_tool(tool, quirks) for tool in prompt.tools]}
     choice = prompt.tool_choice
@@ -137,7 +160,8 @@ def _tool(tool: Tool, quirks: Quirks) -> dict[str, Any]:
     if tool.description:
         function["description"] = tool.description
     if tool.strict and quirks.strict:
-        function["strict"] = True
+        strict = fit(tool.parameters, OPENAI) or function["parameters"]
+        function |= {"parameters": strict, "strict": True}
     return {"type": "function", "function": function}
 
 

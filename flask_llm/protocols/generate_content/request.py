@@ -27,6 +27,8 @@ from flask_llm.protocols.base import (
     split_system,
     unsendable,
 )
+from flask_llm.protocols.dialects import GOOGLE
+from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider
 from flask_llm.wire import Call
 
@@ -53,13 +55,14 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     There is no switch for parallel calls, so ``parallel_tool_calls`` is not sent.
     """
     del provider
-    system, messages = split_system(prompt)
+    wanted = _answer_format(prompt)
+    system, messages = split_system(prompt if wanted else instructed(prompt))
     body: dict[str, Any] = {"contents": _contents(prompt, messages)}
     if system:
         body["systemInstruction"] = {"parts": [_text(system)]}
     if prompt.tools:
         body |= _tools(prompt)
-    body["generationConfig"] = _config(prompt)
+    body["generationConfig"] = _config(prompt) | wanted
     if prompt.service_tier is not None:
         body["serviceTier"] = prompt.service_tier
     return Call(
@@ -95,6 +98,17 @@ def _config(prompt: Prompt) -> dict[str, Any]:
         "thinkingConfig": _thinking(prompt.model, prompt.reasoning),
     }
     return present(config)
+
+
+def _answer_format(prompt: Prompt) -> dict[str, Any]:
+    """Say what the answer has to look like; before Gemini 3 not beside tools."""
+    beside_tools = prompt.tools and model_generation(prompt.model) < (3, 0)
+    if prompt.schema is None or beside_tools:
+        return {}
+    schema = fit(prompt.schema.json, GOOGLE)
+    if schema is None:
+        return {}
+    return {"responseMimeType": "application/json", "responseJsonSchema": schema}
 
 
 def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:

@@ -1,0 +1,78 @@
+"""Answers held against the schema that was asked for, and mended where they can be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask_llm.chat import Completion, Message, Prompt
+from flask_llm.errors import ContentFilteredError, ResponseError, SchemaError
+from flask_llm.schema import MisfitError
+
+_CUT_SHORT = {"length", "pause"}
+
+
+def fitted(prompt: Prompt, completion: Completion) -> Completion:
+    """Return an answer with what it says in ``parsed``, where a schema was asked for.
+
+    One that asks for tools has said nothing yet.
+
+    :raises SchemaError: where it does not fit.
+    :raises ContentFilteredError: where the model refused.
+    :raises ResponseError: where the answer was cut short.
+    """
+    if prompt.schema is None or completion.tool_calls:
+        return completion
+    if completion.refusal or completion.finish_reason == "content_filter":
+        raise ContentFilteredError(
+            "The model refused to answer, so there is nothing to fit the schema; "
+            "the refusal of the error's completion may say why.",
+            code="refused",
+            completion=completion,
+        )
+    try:
+        return replace(completion, parsed=prompt.schema.read(completion.text))
+    except MisfitError as misfit:
+        if completion.finish_reason in _CUT_SHORT:
+            raise _cut_short(prompt, completion) from None
+        raise _mismatch(prompt, completion, misfit) from misfit.__cause__
+
+
+def mended(prompt: Prompt, error: SchemaError) -> Prompt:
+    """Return the question again, with the answer and what is wrong with it."""
+    answer: Completion = error.completion
+    problems = "\n".join(f"- {problem}" for problem in error.problems)
+    told = Message(
+        "user",
+        f"Your answer does not fit the JSON schema:\n{problems}\n"
+        "Give the whole answer again, as JSON that fits.",
+    )
+    said = [answer.to_message()] if answer.content else []
+    return replace(prompt, messages=(*prompt.messages, *said, told))
+
+
+def _cut_short(prompt: Prompt, completion: Completion) -> ResponseError:
+    return ResponseError(
+        "The answer was cut short before its JSON was complete"
+        + (
+            f": max_tokens={prompt.max_tokens} is too small for it, reasoning included."
+            if prompt.max_tokens and completion.finish_reason == "length"
+            else "."
+        ),
+        code="truncated",
+        completion=completion,
+    )
+
+
+def _mismatch(
+    prompt: Prompt, completion: Completion, misfit: MisfitError
+) -> SchemaError:
+    schema = prompt.schema
+    name = schema.name if schema else ""
+    first = "the class refused it" if misfit.private else misfit.problems[0]
+    count = len(misfit.problems)
+    return SchemaError(
+        f"The answer does not fit the schema {name}: {first}"
+        + (f", and {count - 1} more." if count > 1 else "."),
+        completion=completion,
+        problems=misfit.problems,
+    )
