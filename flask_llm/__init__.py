@@ -1,6 +1,6 @@
 """Call language models from Flask, and know and control what that costs."""
 
-from flask_llm.api import complete, complete_many, stream
+from flask_llm.api import complete, complete_many, run_tools, stream
 from flask_llm.chat import (
     Chunk,
     Completion,
@@ -37,6 +37,7 @@ from flask_llm.errors import (
     ReadTimeout,
     RequestTooLarge,
     ResponseError,
+    RoundsExceeded,
     SchemaError,
     ServerError,
     StreamInterrupted,
@@ -74,6 +75,7 @@ __all__ = [
     "ReadTimeout",
     "RequestTooLarge",
     "ResponseError",
+    "RoundsExceeded",
     "SchemaError",
     "ServerError",
     "Stream",
@@ -89,6 +91,7 @@ __all__ = [
     "complete_many",
     "embed",
     "llm_bp",
+    "run_tools",
     "stream",
     "stream_response",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, Unpack, cast
 
-from flask import Flask, current_app, has_request_context, request
+from flask import Flask, current_app
 
 from flask_llm.chat import (
     Completion,
@@ -16,44 +15,23 @@ from flask_llm.chat import (
     read_messages,
     read_tools,
 )
-from flask_llm.client import Result, Stream
+from flask_llm.client import Approve, Result, Stream, ToolLoop
 from flask_llm.client import complete_many as run_many
-from flask_llm.errors import InvalidRequestError, LLMError, nearest
+from flask_llm.errors import InvalidRequestError, LLMError
+from flask_llm.options import (
+    Options,
+    PromptLike,
+    ToolOptions,
+    attribution,
+    cache_seconds,
+    known,
+    several,
+    stops,
+)
 from flask_llm.providers import Provider
 from flask_llm.schema import read_schema
 from flask_llm.settings import Settings
 from flask_llm.state import State, current_state
-
-PromptLike = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
-"""A text, a message, or the messages of a conversation."""
-
-
-class Options(TypedDict, total=False):
-    """What every verb takes beside the prompt; all of it may be left out."""
-
-    model: str | None
-    system: str | None
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    stop: str | Sequence[str] | None
-    seed: int | None
-    tools: Sequence[ToolLike] | None
-    tool_choice: str | None
-    parallel_tool_calls: bool | None
-    schema: type[Any] | Mapping[str, Any] | None
-    schema_retries: int | None
-    reasoning: str | None
-    service_tier: str | None
-    cache: bool | int | None
-    timeout: float | None
-    retries: int | None
-    fallbacks: Sequence[str] | None
-    user: str | None
-    tenant: str | None
-    feature: str | None
-    tags: Mapping[str, str] | None
-    extra: Mapping[str, Any] | None
 
 
 def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
@@ -123,7 +101,7 @@ def complete_many(
     :raises InvalidRequestError: where an option is unknown.
     """
     state = current_state()
-    _known(options)
+    known(options)
     _check_many(prompts, max_workers)
     read = [_prompt_or_error(state, prompt, options) for prompt in prompts]
     slots = max(
@@ -134,14 +112,50 @@ def complete_many(
         ),
         default=1,
     )
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way to hand an app to a thread
     return run_many(
         state.client,
         read,
         workers=min(max_workers or slots, slots, max(1, len(read))),
-        context=app.app_context,
+        context=_app().app_context,
         on_result=on_result,
     )
+
+
+def run_tools(
+    prompt: PromptLike,
+    *,
+    tools: Sequence[ToolLike],
+    max_rounds: int = 10,
+    approve: Approve | None = None,
+    max_workers: int | None = None,
+    **options: Unpack[ToolOptions],
+) -> Completion:
+    """Ask a model, run the tools that it asks for, and go on until it has an answer.
+
+    Takes and raises what :func:`complete` does. ``timeout`` counts for all of it, the
+    tools included, and other models stand in before the first tool has run only.
+
+    :param tools: functions, or :class:`Tool` values that have one.
+    :param max_rounds: requests to the model, at most.
+    :param approve: called with each :class:`ToolCall` before any of its round is run;
+        whatever is not True refuses the call, and a string tells the model why.
+    :param max_workers: threads for the calls of one round, 8 by default, each with an
+        app context of its own; with 1 they run one by one in this very thread.
+    :return: the last answer; ``usage`` and ``cost_usd`` are those of all rounds, and
+        ``messages`` is the whole history, to go on with.
+    :raises RoundsExceeded: where the model still asks for tools at the end.
+    """
+    state = current_state()
+    _check_whole("max_rounds", max_rounds)
+    _check_whole("max_workers", max_workers)
+    loop = ToolLoop(
+        state.client,
+        _prompt(state, prompt, {**options, "tools": tools}),
+        approve=approve,
+        workers=max_workers,
+        context=_app().app_context,
+    )
+    return loop.run(max_rounds)
 
 
 def open_stream(
@@ -153,7 +167,7 @@ def open_stream(
 
 
 def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
-    given = _known(options)
+    given = known(options)
     settings = state.settings
     provider, model = state.client.providers.resolve(given.pop("model", settings.model))
     provider.check_ready()
@@ -169,8 +183,8 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
         model=model,
         messages=read_messages(prompt),
         defaulted=frozenset(filled),
-        stop=_stops(given.pop("stop", ())),
-        tools=read_tools(_several("tools", given.pop("tools", ()))),
+        stop=stops(given.pop("stop", ())),
+        tools=read_tools(several("tools", given.pop("tools", ()))),
         schema=read_schema(given.pop("schema")) if "schema" in given else None,
         schema_retries=given.pop("schema_retries", settings.schema_retries),
         cache=cache_seconds(given.pop("cache", False), settings),
@@ -182,20 +196,11 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
     )
 
 
-def attribution(state: State, given: dict[str, Any]) -> dict[str, Any]:
-    """Take out of the options whom a call is written down to, or ask the loaders."""
-    return {
-        "user": _label(given.pop("user", None), state.hooks.user or _logged_in),
-        "tenant": _label(given.pop("tenant", None), state.hooks.tenant),
-        "feature": _label(given.pop("feature", None), _endpoint),
-    }
-
-
 def _fallbacks(state: State, model: str, given: dict[str, Any]) -> tuple[str, ...]:
     """Return the models that stand in for one, each of them ready to be asked."""
     names = given.pop("fallbacks", state.settings.fallbacks.get(model, ()))
     found = []
-    for name in _several("fallbacks", names):
+    for name in several("fallbacks", names):
         provider, rest = state.client.providers.resolve(name)
         provider.check_ready()
         found.append(f"{provider.name}/{rest}")
@@ -215,12 +220,21 @@ def _check_many(prompts: object, max_workers: object) -> None:
         raise InvalidRequestError(
             f"complete_many() takes a list of prompts, not a {type(prompts).__name__}."
         )
-    whole = isinstance(max_workers, int) and not isinstance(max_workers, bool)
-    if max_workers is not None and not (whole and cast("int", max_workers) > 0):
+    _check_whole("max_workers", max_workers)
+
+
+def _check_whole(name: str, value: object) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and cast("int", value) > 0):
         raise InvalidRequestError(
-            f"max_workers={max_workers!r}: a whole number from 1 up is needed.",
-            param="max_workers",
+            f"{name}={value!r}: a whole number from 1 up is needed.", param=name
         )
+
+
+def _app() -> Flask:
+    """Return the app itself, as threads need it."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way to hand an app to a thread
+    return app
 
 
 def _prompt_or_error(
@@ -230,60 +244,3 @@ def _prompt_or_error(
         return _prompt(state, prompt, options)
     except LLMError as error:
         return error
-
-
-def _known(options: Options) -> dict[str, Any]:
-    """Return the options that were given; None means the default."""
-    for name in options:
-        if name not in Options.__annotations__:
-            raise InvalidRequestError(
-                f"Unknown option {name!r}.{nearest(name, Options.__annotations__)}",
-                code="unknown_option",
-                param=name,
-            )
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _several(name: str, value: object) -> Sequence[Any]:
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return value
-    raise InvalidRequestError(
-        f"{name} is a list, not {type(value).__name__}.",
-        code="invalid_option",
-        param=name,
-    )
-
-
-def _stops(value: object) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(_several("stop", value))
-
-
-def cache_seconds(value: object, settings: Settings) -> int:
-    """Return for how many seconds an answer may be kept."""
-    if isinstance(value, bool):
-        return settings.cache_ttl if value else 0
-    if isinstance(value, int):
-        return value
-    raise InvalidRequestError(
-        f"cache is True, False or whole seconds, not {value!r}.", param="cache"
-    )
-
-
-def _label(given: str | None, load: Callable[[], object] | None) -> str | None:
-    if given is not None or load is None or not has_request_context():
-        return given
-    loaded = load()
-    return None if loaded is None else str(loaded)
-
-
-def _endpoint() -> str | None:
-    return request.endpoint
-
-
-def _logged_in() -> object:
-    """Ask Flask-Login who it is, where the app uses it."""
-    module = sys.modules.get("flask_login")
-    if module is None or not hasattr(current_app, "login_manager"):
-        return None
-    user = module.current_user
-    return user.get_id() if user.is_authenticated else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 
-from flask_llm.api import attribution, cache_seconds
 from flask_llm.chat import Embeddings, Inputs, read_texts
 from flask_llm.errors import InvalidRequestError, nearest
+from flask_llm.options import attribution, cache_seconds
 from flask_llm.protocols import embedding_format
 from flask_llm.state import current_state
 

@@ -8,7 +8,8 @@
     │   ├── QuotaExceeded         too many calls; ``retry_after`` says how long
     │   ├── BudgetExceeded        too much money; says limit, spent and ``resets_at``
     │   ├── UnknownPriceError     a budget is in force and the model has no price
-    │   └── DeadlineExceeded      no slot or no time left
+    │   ├── DeadlineExceeded      no slot or no time left
+    │   └── RoundsExceeded        the model asks for tools again and again
     └── ProviderError             theirs
         ├── AuthenticationError
         ├── PermissionDeniedError
@@ -56,7 +57,6 @@ class LLMError(Exception):
     """The status that the blueprint answers with."""
     is_retryable = False
     """Whether the very same call may succeed a little later."""
-
     code: str | None = None
     """A short machine-readable word; the provider's own where it gave one."""
     provider: str | None = None
@@ -70,12 +70,11 @@ class LLMError(Exception):
     usage: Any = None
     """A :class:`flask_llm.Usage` where tokens were spent all the same."""
     cost_usd: Decimal | None = None
+    messages: tuple[Any, ...] = ()
+    """From run_tools(): the history with what tools have answered, to go on with."""
 
     def __init__(
-        self,
-        message: str,
-        original_error: BaseException | None = None,
-        **facts: Any,
+        self, message: str, original_error: BaseException | None = None, **facts: Any
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -137,6 +136,15 @@ class DeadlineExceeded(LimitError):
     http_status = 504
     code = "deadline_exceeded"
     is_retryable = True
+
+
+class RoundsExceeded(LimitError):
+    """The model still asks for tools after all its rounds; they were not run."""
+
+    title = "The language model did not come to an end"
+    http_status = 502
+    code = "rounds_exceeded"
+    completion: Any = None
 
 
 class ProviderError(LLMError):
@@ -283,7 +291,7 @@ class SchemaError(ProviderError):
     title = "The language model's answer has the wrong shape"
     code = "schema_mismatch"
     problems: tuple[str, ...] = ()
-    """What does not fit, place by place; a model class may quote the answer here."""
+    """What does not fit, place by place; a model class may quote the answer."""
 
 
 def nearest(word: object, words: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ FLOORS = {
     "flask_llm.cli": 6,
     "flask_llm.api": 5,
     "flask_llm.embedding": 5,
+    "flask_llm.options": 5,
     "flask_llm.state": 5,
     "flask_llm.client": 4,
     "flask_llm.guards": 3,
@@ -48,6 +49,7 @@ OWNERS = {
     "urllib3": ["flask_llm.transport", "flask_llm.retry"],
     "flask": [
         "flask_llm.api",
+        "flask_llm.options",
         "flask_llm.state",
         "flask_llm.cli",
         "flask_llm.web",
@@ -120,6 +122,7 @@ PUBLIC = [
     "ReadTimeout",
     "RequestTooLarge",
     "ResponseError",
+    "RoundsExceeded",
     "SchemaError",
     "ServerError",
     "Stream",
@@ -135,6 +138,7 @@ PUBLIC = [
     "complete_many",
     "embed",
     "llm_bp",
+    "run_tools",
     "stream",
     "stream_response",
 ]

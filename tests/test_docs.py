@@ -80,15 +80,43 @@ def test_readme_is_ten_lines_of_app():
 CALLING = (ROOT / "docs" / "calling.md").read_text("utf-8")
 
 
-def example(heading):
-    """Return the first example under a heading."""
+def examples(heading):
+    """Return the examples under a heading, one after the other as they are read."""
     section = CALLING.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return section.partition("```python\n")[2].partition("```")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def run_examples(heading):
+    names = {"flask_llm": flask_llm, "__name__": "docs"}
+    for code in examples(heading):
+        exec(code, names)
+    return names
 
 
 def test_example_of_a_structured_answer_runs(app, emulator, capsys):
     emulator.script(Answer(text='{"mood": "happy", "stars": 4}'))
 
-    exec(example("Structured answers"), {"flask_llm": flask_llm, "__name__": "docs"})
+    run_examples("Structured answers")
 
     assert capsys.readouterr().out == "happy 4\n"
+
+
+def test_examples_of_tools_run(app, emulator, capsys):
+    forecast = {"name": "weather", "arguments": {"city": "Oslo", "days": 2}}
+    payment = {"name": "pay", "arguments": {"amount": 20, "to": "Ann"}}
+    emulator.script(
+        Answer(tool_calls=[forecast]),
+        Answer(text="Sunny."),
+        Answer(tool_calls=[payment]),
+        Answer(text="The owner has to agree."),
+        Answer(tool_calls=[forecast]),
+        Answer(text="Sunny indeed."),
+    )
+
+    names = run_examples("Tools")
+
+    assert capsys.readouterr().out.startswith("Sunny. 0.0000")
+    sent = [str(arrival.body) for arrival in emulator.requests]
+    assert "sunny" in sent[1]
+    assert "Too much: ask the owner." in sent[3]
+    assert names["answer"].text == "Sunny indeed."

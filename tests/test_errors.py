@@ -21,6 +21,7 @@ TREE = [
     ("BudgetExceeded", "LimitError", 402, False),
     ("UnknownPriceError", "LimitError", 402, False),
     ("DeadlineExceeded", "LimitError", 504, True),
+    ("RoundsExceeded", "LimitError", 502, False),
     ("ProviderError", "LLMError", 502, False),
     ("AuthenticationError", "ProviderError", 502, False),
     ("PermissionDeniedError", "ProviderError", 502, False),

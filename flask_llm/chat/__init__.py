@@ -14,6 +14,7 @@ from flask_llm.chat.parts import (
 )
 from flask_llm.chat.prompt import Prompt, read_messages
 from flask_llm.chat.question import Question
+from flask_llm.chat.results import tool_text
 from flask_llm.chat.tool import Tool, ToolLike, read_tools
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "read_messages",
     "read_texts",
     "read_tools",
+    "tool_text",
     "total",
 ]

@@ -107,6 +107,8 @@ class Completion:
     attempts: int = 0
     latency_ms: int = 0
     """From the call to the last byte, queueing and retries included."""
+    messages: tuple[Message, ...] = field(default=(), repr=False)
+    """From :func:`flask_llm.run_tools`: the history with this answer at its end."""
     provider_state: Any = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The provider's answer as it came, as JSON."""

@@ -3,5 +3,6 @@
 from flask_llm.client.client import Client
 from flask_llm.client.many import Result, complete_many
 from flask_llm.client.stream import Stream
+from flask_llm.client.tools import Approve, ToolLoop
 
-__all__ = ["Client", "Result", "Stream", "complete_many"]
+__all__ = ["Approve", "Client", "Result", "Stream", "ToolLoop", "complete_many"]

@@ -102,7 +102,7 @@ class Books:
         try:
             completion = fitted(job.prompt, completion)
         except ProviderError as error:
-            error.completion = self.fail(job, error, completion, whole=True)
+            self.fail(job, error, whole=True)
             raise
         completion, cost = self._completed(job, completion, partial=False)
         self._gate.leave(job, completion=completion)

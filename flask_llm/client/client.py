@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from flask_llm.chat import Completion, Embeddings, Inputs, Prompt
 from flask_llm.client.books import Books
@@ -84,12 +84,22 @@ class Client:
             clock=clock,
         )
 
-    def complete(self, prompt: Prompt) -> Completion:
+    def complete(
+        self,
+        prompt: Prompt,
+        *,
+        whole: Deadline | None = None,
+        first_id: str | None = None,
+    ) -> Completion:
         """Ask and wait for the whole answer.
 
+        :param whole: the deadline that this call shares with others.
+        :param first_id: the request id that it shares with them.
         :raises LLMError: how it ended otherwise.
         """
-        return self._first_of(prompt, self._answer, streamed=False)
+        return self._first_of(
+            prompt, self._answer, streamed=False, whole=whole, first_id=first_id
+        )
 
     def stream(self, prompt: Prompt, *, heartbeat: float | None = None) -> Stream:
         """Ask, and return once the answer has begun.
@@ -134,12 +144,17 @@ class Client:
                 raise
         return joined(done)
 
+    def deadline(self, prompt: Prompt) -> Deadline:
+        """Begin the time that a call has."""
+        return Deadline(prompt.timeout, clock=self._clock)
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._transport.close()
 
     def _answer(self, job: Job) -> Completion:
         """Ask one model, and let it mend an answer that does not fit the schema."""
+        prompt = cast("Prompt", job.prompt)  # texts to embed have no schema
         misfits: list[Completion] = []
         while True:
             try:
@@ -147,16 +162,12 @@ class Client:
             except SchemaError as error:
                 whole = error.completion.after(misfits)
                 misfits.append(error.completion)
-                tries = job.prompt.schema_retries
+                tries = prompt.schema_retries
                 if len(misfits) > tries or job.deadline.remaining() <= 0:
                     error.usage, error.cost_usd = whole.usage, whole.cost_usd
                     raise
-                again = self._job(
-                    mended(job.prompt, error),
-                    job.deadline,
-                    streamed=False,
-                    is_last=True,
-                )
+                prompt = mended(prompt, error)
+                again = self._job(prompt, job.deadline, streamed=False, is_last=True)
                 again.first_id = job.request_id
                 job = again
 
@@ -190,19 +201,24 @@ class Client:
         return Stream(job, self._books, self._gate, events, heartbeat=heartbeat)
 
     def _first_of(
-        self, prompt: Prompt, ask: Callable[[Job], Answer], *, streamed: bool
+        self,
+        prompt: Prompt,
+        ask: Callable[[Job], Answer],
+        *,
+        streamed: bool,
+        whole: Deadline | None = None,
+        first_id: str | None = None,
     ) -> Answer:
         """Ask the model and, where it cannot answer, those that stand in for it.
 
         Each has its own row, and all share one request id and one deadline.
         """
-        whole = Deadline(prompt.timeout, clock=self._clock)
+        whole = whole or self.deadline(prompt)
         stand_ins = list(prompt.fallbacks)
         failed: list[str] = []
-        request_id: str | None = None
         while True:
             job = self._job(prompt, whole, streamed=streamed, is_last=not stand_ins)
-            job.first_id = request_id
+            job.first_id = first_id
             try:
                 return ask(job)
             except GO_ON as error:
@@ -210,8 +226,8 @@ class Client:
                     _tell_of(failed, error)
                     raise
                 failed.append(f"{prompt.full_model}: {error.message}")
-                request_id = job.request_id
-                prompt = self._instead(prompt, stand_ins.pop(0))
+                first_id = job.request_id
+                prompt = self.instead(prompt, stand_ins.pop(0))
 
     def _job(
         self, prompt: Prompt, whole: Deadline, *, streamed: bool, is_last: bool
@@ -236,7 +252,7 @@ class Client:
             cached_call=plain if prompt.cache else None,
         )
 
-    def _instead(self, prompt: Prompt, model: str) -> Prompt:
+    def instead(self, prompt: Prompt, model: str) -> Prompt:
         """Return the same question to another model.
 
         ``extra`` is in one wire format's words, and stays behind where the other

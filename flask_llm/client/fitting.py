@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from flask_llm.chat import Completion, Message, Prompt
+from flask_llm.chat import Completion, Message, Prompt, Question
+from flask_llm.client.job import Whole
 from flask_llm.errors import ContentFilteredError, ResponseError, SchemaError
-from flask_llm.schema import MisfitError
+from flask_llm.schema import MisfitError, Schema
 
 _CUT_SHORT = {"length", "pause"}
 
 
-def fitted(prompt: Prompt, completion: Completion) -> Completion:
+def fitted(question: Question, answer: Whole) -> Whole:
     """Return an answer with what it says in ``parsed``, where a schema was asked for.
 
-    One that asks for tools has said nothing yet.
+    One that asks for tools has said nothing yet, and vectors never do.
 
     :raises SchemaError: where it does not fit.
     :raises ContentFilteredError: where the model refused.
     :raises ResponseError: where the answer was cut short.
     """
-    if prompt.schema is None or completion.tool_calls:
-        return completion
+    if not isinstance(question, Prompt) or not isinstance(answer, Completion):
+        return answer
+    if question.schema is None or answer.tool_calls:
+        return answer
+    return replace(answer, parsed=_read(question, question.schema, answer))
+
+
+def _read(prompt: Prompt, schema: Schema, completion: Completion) -> Any:
     if completion.refusal or completion.finish_reason == "content_filter":
         raise ContentFilteredError(
             "The model refused to answer, so there is nothing to fit the schema; "
@@ -30,11 +38,11 @@ def fitted(prompt: Prompt, completion: Completion) -> Completion:
             completion=completion,
         )
     try:
-        return replace(completion, parsed=prompt.schema.read(completion.text))
+        return schema.read(completion.text)
     except MisfitError as misfit:
         if completion.finish_reason in _CUT_SHORT:
             raise _cut_short(prompt, completion) from None
-        raise _mismatch(prompt, completion, misfit) from misfit.__cause__
+        raise _mismatch(schema, completion, misfit) from misfit.__cause__
 
 
 def mended(prompt: Prompt, error: SchemaError) -> Prompt:
@@ -64,14 +72,12 @@ def _cut_short(prompt: Prompt, completion: Completion) -> ResponseError:
 
 
 def _mismatch(
-    prompt: Prompt, completion: Completion, misfit: MisfitError
+    schema: Schema, completion: Completion, misfit: MisfitError
 ) -> SchemaError:
-    schema = prompt.schema
-    name = schema.name if schema else ""
     first = "the class refused it" if misfit.private else misfit.problems[0]
     count = len(misfit.problems)
     return SchemaError(
-        f"The answer does not fit the schema {name}: {first}"
+        f"The answer does not fit the schema {schema.name}: {first}"
         + (f", and {count - 1} more." if count > 1 else "."),
         completion=completion,
         problems=misfit.problems,

@@ -8,9 +8,10 @@ from typing import Any, Unpack
 
 from flask import Flask, Response, current_app
 
-from flask_llm.api import Options, PromptLike, open_stream
+from flask_llm.api import open_stream
 from flask_llm.client import Stream
 from flask_llm.errors import LLMError
+from flask_llm.options import Options, PromptLike
 from flask_llm.state import current_state
 from flask_llm.web.problem import problem_fields
 

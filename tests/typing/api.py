@@ -35,6 +35,7 @@ from flask_llm import (
     complete_many,
     embed,
     llm_bp,
+    run_tools,
     stream,
     stream_response,
 )
@@ -131,6 +132,23 @@ def listen() -> None:
 def view() -> Response:
     """Stream from a view."""
     return stream_response("Hi", feature="view")
+
+
+def look_up(city: str) -> str:
+    """Look something up."""
+    return city
+
+
+def use_tools() -> None:
+    """Let the model use tools."""
+    assert_type(run_tools("Hi", tools=[look_up], max_rounds=3, user="ann"), Completion)
+    run_tools("Hi", tools=[look_up, Tool("time"), {"name": "bare"}], max_workers=1)
+    run_tools("Hi", tools=[look_up], approve=lambda call: call.name == "look_up")
+    run_tools("Hi", tools=[look_up], approve=lambda call: f"not {call.name}")
+    run_tools("Hi")  # type: ignore[call-arg]
+    run_tools("Hi", tools="look_up")  # type: ignore[arg-type]
+    run_tools("Hi", tools=[look_up], approve=3)  # type: ignore[arg-type]
+    complete("Hi", tools=[look_up])
 
 
 def ask_many() -> None:

@@ -1,0 +1,49 @@
+"""What a tool gave back, as text for the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+
+def tool_text(value: object) -> str:
+    """Write a tool's result: a string as it is, all else as JSON.
+
+    :raises TypeError: where JSON has no form for it.
+    :raises ValueError: where it holds itself, or a number that is none.
+    """
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+_FORMS: dict[type, Callable[[Any], object]] = {
+    Decimal: str,
+    UUID: str,
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+    time: time.isoformat,
+    Mapping: dict,
+    set: list,
+    frozenset: list,
+}
+
+
+def _plain(value: Any) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: getattr(value, field.name) for field in fields}
+    if callable(getattr(value, "model_dump", None)):
+        return value.model_dump(mode="json")
+    if isinstance(value, enum.Enum):
+        return value.value
+    for kind, write in _FORMS.items():
+        if isinstance(value, kind):
+            return write(value)
+    raise TypeError(f"a tool returns text or JSON, not {type(value).__name__}")

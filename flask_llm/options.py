@@ -1,0 +1,118 @@
+"""What a caller may say beside the prompt, and how it is read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from flask import current_app, has_request_context, request
+
+from flask_llm.chat import Message, ToolLike
+from flask_llm.errors import InvalidRequestError, nearest
+from flask_llm.settings import Settings
+from flask_llm.state import State
+
+PromptLike = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
+"""A text, a message, or the messages of a conversation."""
+
+
+class ToolOptions(TypedDict, total=False):
+    """What every verb takes beside prompt and tools; all of it may be left out."""
+
+    model: str | None
+    system: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    tool_choice: str | None
+    parallel_tool_calls: bool | None
+    schema: type[Any] | Mapping[str, Any] | None
+    schema_retries: int | None
+    reasoning: str | None
+    service_tier: str | None
+    cache: bool | int | None
+    timeout: float | None
+    retries: int | None
+    fallbacks: Sequence[str] | None
+    user: str | None
+    tenant: str | None
+    feature: str | None
+    tags: Mapping[str, str] | None
+    extra: Mapping[str, Any] | None
+
+
+class Options(ToolOptions, total=False):
+    """What the verbs take beside the prompt that leave tools to the caller."""
+
+    tools: Sequence[ToolLike] | None
+
+
+def known(options: ToolOptions) -> dict[str, Any]:
+    """Return the options that were given; None means the default."""
+    for name in options:
+        if name not in Options.__annotations__:
+            raise InvalidRequestError(
+                f"Unknown option {name!r}.{nearest(name, Options.__annotations__)}",
+                code="unknown_option",
+                param=name,
+            )
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def several(name: str, value: object) -> Sequence[Any]:
+    """Insist on a list of values."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return value
+    raise InvalidRequestError(
+        f"{name} is a list, not {type(value).__name__}.",
+        code="invalid_option",
+        param=name,
+    )
+
+
+def stops(value: object) -> tuple[str, ...]:
+    """Read one text or several that end an answer."""
+    return (value,) if isinstance(value, str) else tuple(several("stop", value))
+
+
+def cache_seconds(value: object, settings: Settings) -> int:
+    """Read for how long an answer may be kept."""
+    if isinstance(value, bool):
+        return settings.cache_ttl if value else 0
+    if isinstance(value, int):
+        return value
+    raise InvalidRequestError(
+        f"cache is True, False or whole seconds, not {value!r}.", param="cache"
+    )
+
+
+def attribution(state: State, given: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the options whom a call is written down to, or ask the loaders."""
+    return {
+        "user": _label(given.pop("user", None), state.hooks.user or _logged_in),
+        "tenant": _label(given.pop("tenant", None), state.hooks.tenant),
+        "feature": _label(given.pop("feature", None), _endpoint),
+    }
+
+
+def _label(given: str | None, load: Callable[[], object] | None) -> str | None:
+    if given is not None or load is None or not has_request_context():
+        return given
+    loaded = load()
+    return None if loaded is None else str(loaded)
+
+
+def _endpoint() -> str | None:
+    return request.endpoint
+
+
+def _logged_in() -> object:
+    """Ask Flask-Login who it is, where the app uses it."""
+    module = sys.modules.get("flask_login")
+    if module is None or not hasattr(current_app, "login_manager"):
+        return None
+    user = module.current_user
+    return user.get_id() if user.is_authenticated else None
