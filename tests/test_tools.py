@@ -343,6 +343,12 @@ def test_calls_of_an_answer_that_was_cut_short_are_not_run(app, emulator):
     assert len(answer.messages) == 1
 
 
+def test_answer_that_speaks_of_tools_and_asks_for_none_is_the_last(app, emulator):
+    emulator.script(Answer(text="Hm.", finish_reason="tool_calls"))
+
+    assert run().text == "Hm."
+
+
 def test_last_answer_is_parsed(app, emulator):
     emulator.script(asks(call(city="Oslo")), says('{"lat": 59.9, "lon": 10.7}'))
 
@@ -475,6 +481,7 @@ def test_tool_that_takes_too_long_ends_the_run(app, emulator):
     assert (done.content, late.is_error) == ("0", True)
     assert "may have taken effect" in late.content
     assert caught.value.usage.total_tokens == 1200
+    assert caught.value.request_id
 
 
 # --- Failures between rounds -----------------------------------------------------

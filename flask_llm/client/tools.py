@@ -74,7 +74,7 @@ class ToolLoop:
         try:
             while len(self._rounds) < max_rounds:
                 answer = self._ask()
-                if answer.finish_reason != "tool_calls":
+                if answer.finish_reason != "tool_calls" or not answer.tool_calls:
                     return self._whole(answer)
                 if len(self._rounds) < max_rounds:
                     self._serve(answer)
@@ -158,7 +158,10 @@ class ToolLoop:
         if self._deadline.remaining() <= 0:
             raise DeadlineExceeded(
                 "No time was left after the tools had run: timeout counts for all "
-                "rounds and the tools in them."
+                "rounds and the tools in them.",
+                provider=answer.provider,
+                model=answer.model,
+                request_id=answer.request_id,
             )
 
     def _refusal(self, call: ToolCall) -> str | None:
