@@ -615,6 +615,16 @@ def test_closed_dialect_has_no_words_for_open_schemas(schema, dialect):
             {"type": "string", "description": "A name. (maxLength: 9)"},
         ),
         ({"enum": ["a", None]}, OPENAI, None),
+        (
+            {"type": "string", "pattern": "^(?!x)"},
+            OPENAI,
+            {"type": "string", "description": '(pattern: "^(?!x)")'},
+        ),
+        (
+            {"type": "string", "pattern": "^(?!x)"},
+            GOOGLE,
+            {"type": "string", "pattern": "^(?!x)"},
+        ),
     ],
 )
 def test_words_of_one_dialect_are_put_into_another(node, dialect, fitted):

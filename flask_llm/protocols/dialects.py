@@ -6,6 +6,7 @@ which puts all else into words.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 EVERYWHERE = frozenset(
@@ -48,6 +49,8 @@ class Dialect:
     """Whether every property must be required; one that is not may then be null."""
     least: frozenset[int] | None = None
     """The values that ``minItems`` may have; None for any."""
+    lookaround: bool = False
+    """Whether patterns may look ahead and behind, as pydantic's for Decimal does."""
 
     def takes(self, keyword: str, value: object) -> bool:
         """Whether a keyword with this value may be sent."""
@@ -55,7 +58,13 @@ class Dialect:
             return value in self.formats
         if keyword == "minItems" and self.least is not None:
             return value in self.least
+        if keyword == "pattern" and not self.lookaround and _looks_around(value):
+            return False
         return keyword in EVERYWHERE or keyword in self.keywords
+
+
+def _looks_around(pattern: object) -> bool:
+    return re.search(r"\(\?<?[=!]", str(pattern)) is not None
 
 
 OPENAI = Dialect(
@@ -94,4 +103,5 @@ GOOGLE = Dialect(
     ),
     formats=_FORMATS,
     closed=False,
+    lookaround=True,
 )
