@@ -62,11 +62,17 @@ def emulator(_emulator_server):
 
 
 @pytest.fixture
-def provider_rows(_emulator_server, emulator):
-    """LLM_PROVIDERS that lead to the emulator."""
+def provider_rows(request, _emulator_server, emulator):
+    """LLM_PROVIDERS that lead to the emulator.
+
+    OpenAI is asked by Responses where that is one of a test's parameters.
+    """
     _, url = _emulator_server
+    case = getattr(request.node, "callspec", None)
+    named = case is not None and "responses" in case.params.values()
+    newer = {"protocol": "responses"} if named else {}
     return {
-        "openai": {"api_key": KEY, "base_url": f"{url}/v1"},
+        "openai": {"api_key": KEY, "base_url": f"{url}/v1"} | newer,
         "anthropic": {"api_key": KEY, "base_url": url},
         "google": {"api_key": KEY, "base_url": url},
     }

@@ -27,7 +27,9 @@ from flask_llm.providers import BUILT_IN
 from flask_llm.schema import read_schema
 from flask_llm.signals import completion_finished
 
-each_api = pytest.mark.parametrize("api", ["openai", "anthropic", "google"])
+each_api = pytest.mark.parametrize(
+    "api", ["openai", "responses", "anthropic", "google"]
+)
 
 USAGE = {"input_tokens": 1000, "output_tokens": 200}
 COST = Decimal("0.00027")
@@ -65,6 +67,11 @@ SCHEMA = {
     "properties": {"name": {"type": "string"}, "population": {"type": "integer"}},
     "required": ["name", "population"],
 }
+
+
+@pytest.fixture
+def models(models):
+    return models | {"responses": "openai/gpt-6-luna"}
 
 
 def ask(**options):
@@ -214,7 +221,7 @@ def test_google_before_gemini_3_is_told_in_words_beside_tools(model, native):
 def test_extra_wins_over_what_the_schema_says():
     body = rendered("openai/gpt-4.1", extra={"response_format": {"type": "text"}})
 
-    assert body["response_format"]["type"] == "text"
+    assert body["response_format"] == {"type": "text"}
 
 
 @pytest.mark.parametrize("schema", [City, Place, SCHEMA, Notes])

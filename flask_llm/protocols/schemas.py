@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flask_llm.chat import Prompt
-from flask_llm.protocols.dialects import Dialect
-from flask_llm.schema import accepts_null, resolve
+from flask_llm.chat import Prompt, Tool
+from flask_llm.protocols.dialects import OPENAI, Dialect
+from flask_llm.schema import Schema, accepts_null, resolve
 
 _NOISE = frozenset(
     {
@@ -46,6 +46,33 @@ def fit(schema: Mapping[str, Any], dialect: Dialect) -> dict[str, Any] | None:
     except _WordlessError:
         return None
     return {**fitted, "$defs": fitter.definitions} if fitter.definitions else fitted
+
+
+def named(schema: Schema, *, strict: bool) -> dict[str, Any]:
+    """Write a schema as OpenAI's formats have it.
+
+    :param strict: whether the server knows the word; then the answer is held to the
+        letter, unless the schema is an open one.
+    """
+    form: dict[str, Any] = {"name": schema.name, "schema": dict(schema.json)}
+    if strict:
+        closed = fit(schema.json, OPENAI)
+        form |= {"schema": closed or form["schema"], "strict": closed is not None}
+    return form
+
+
+def strict_parameters(tool: Tool) -> dict[str, Any]:
+    """Write a tool's parameters as OpenAI takes them where it is strict."""
+    return fit(tool.parameters, OPENAI) or dict(tool.parameters)
+
+
+def replaced(theirs: object) -> bool:
+    """Tell whether a caller's own format takes the place of the schema's.
+
+    One of the same type is merged with it, so that a word of it can be changed.
+    """
+    kind = theirs.get("type") if isinstance(theirs, Mapping) else None
+    return kind not in {None, "json_schema"}
 
 
 def instructed(prompt: Prompt) -> Prompt:

@@ -24,6 +24,7 @@ from flask_llm.chat import (
 from flask_llm.protocols import PROTOCOLS, responses
 from flask_llm.providers import BUILT_IN, Providers
 from flask_llm.providers.openai import ONLY_CHAT_COMPLETIONS, ONLY_RESPONSES
+from flask_llm.schema import read_schema
 from flask_llm.settings import Settings
 from flask_llm.wire import Event, Reply
 
@@ -31,6 +32,12 @@ ROWS = {row.name: row for row in BUILT_IN}
 PNG = b"\x89PNG\r\n\x1a\n0"
 PDF = b"%PDF-1.7"
 WEATHER = Tool("weather", "Current weather", {"type": "object", "properties": {}})
+CITY = {
+    "title": "city",
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+}
 MODEL = "gpt-6.1-sol"
 INCLUDE = ["reasoning.encrypted_content"]
 
@@ -275,7 +282,12 @@ def test_tool_is_described_flatly_and_strictness_is_always_said():
             "type": "function",
             "name": "weather",
             "description": "Current weather",
-            "parameters": {"type": "object", "properties": {}},
+            "parameters": {
+                "type": "object",
+                "properties": {},
+                "additionalProperties": False,
+                "required": [],
+            },
             "strict": True,
         },
         {
@@ -286,6 +298,54 @@ def test_tool_is_described_flatly_and_strictness_is_always_said():
         },
     ]
     assert "tool_choice" not in body
+
+
+def test_answer_is_held_to_a_schema_strictly():
+    assert sent(schema=read_schema(CITY))["text"] == {
+        "format": {
+            "type": "json_schema",
+            "name": "city",
+            "schema": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}},
+                "additionalProperties": False,
+                "required": ["name"],
+            },
+            "strict": True,
+        }
+    }
+
+
+def test_answer_is_held_to_an_open_schema_loosely():
+    schema = read_schema({"type": "object"})
+
+    form = sent(schema=schema)["text"]["format"]
+
+    assert (form["schema"], form["strict"]) == (schema.json, False)
+
+
+def test_server_that_knows_no_strictness_gets_the_schema_and_nothing_more():
+    schema = read_schema(CITY)
+
+    form = sent(schema=schema, provider="groq")["text"]["format"]
+
+    assert form == {"type": "json_schema", "name": "city", "schema": schema.json}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "strict"),
+    [
+        ({"verbosity": "low"}, "json_schema", True),
+        ({"format": {"strict": False}}, "json_schema", False),
+        ({"format": {"type": "json_object"}}, "json_object", None),
+    ],
+)
+def test_caller_s_own_text_is_laid_over_the_schema_or_replaces_it(text, kind, strict):
+    told = sent(schema=read_schema(CITY), extra={"text": text})["text"]
+
+    assert told.get("verbosity") == text.get("verbosity")
+    assert (told["format"]["type"], told["format"].get("strict")) == (kind, strict)
+    assert ("schema" in told["format"]) is (kind == "json_schema")
 
 
 @pytest.mark.parametrize(
@@ -892,6 +952,7 @@ OPTIONS = [
         for choice in ("auto", "none", "required", "weather")
     ),
     {"stop": ("END",), "seed": 7},
+    *({"schema": read_schema(schema)} for schema in (CITY, {"type": "object"})),
     {"extra": {"metadata": {"a": "b"}, "prompt_cache_key": "k"}},
 ]
 MODELS = ["gpt-4.1", "gpt-5", "gpt-5.4", "gpt-5.6-sol", "gpt-6.1-sol", "o3", "o3-pro"]

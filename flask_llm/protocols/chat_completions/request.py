@@ -8,8 +8,12 @@ from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
 from flask_llm.protocols.base import merged, present, unsendable
-from flask_llm.protocols.dialects import OPENAI
-from flask_llm.protocols.schemas import fit, instructed
+from flask_llm.protocols.schemas import (
+    instructed,
+    named,
+    replaced,
+    strict_parameters,
+)
 from flask_llm.providers import Provider, Quirks, is_reasoning
 from flask_llm.wire import Call
 
@@ -130,14 +134,11 @@ def _tool_id(call_id: str, quirks: Quirks) -> str:
 def _answer_format(prompt: Prompt, provider: Provider) -> dict[str, Any] | None:
     """Say what the answer has to look like; strictly, where the server can."""
     schema = prompt.schema
-    if schema is None:
+    if schema is None or replaced(prompt.extra.get("response_format")):
         return None
     if provider.name in JSON_ONLY:
         return {"type": "json_object"}
-    form: dict[str, Any] = {"name": schema.name, "schema": dict(schema.json)}
-    if provider.quirks.strict:
-        strict = fit(schema.json, OPENAI)
-        form |= {"schema": strict or form["schema"], "strict": strict is not None}
+    form = named(schema, strict=provider.quirks.strict)
     return {"type": "json_schema", "json_schema": form}
 
 
@@ -160,8 +161,7 @@ def _tool(tool: Tool, quirks: Quirks) -> dict[str, Any]:
     if tool.description:
         function["description"] = tool.description
     if tool.strict and quirks.strict:
-        strict = fit(tool.parameters, OPENAI) or function["parameters"]
-        function |= {"parameters": strict, "strict": True}
+        function |= {"parameters": strict_parameters(tool), "strict": True}
     return {"type": "function", "function": function}
 
 

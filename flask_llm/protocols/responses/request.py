@@ -16,8 +16,9 @@ from flask_llm.chat import (
     ToolCall,
     ToolResult,
 )
-from flask_llm.protocols.base import merged, present, unsendable
+from flask_llm.protocols.base import dig, merged, present, unsendable
 from flask_llm.protocols.ids import ToolIds
+from flask_llm.protocols.schemas import named, replaced, strict_parameters
 from flask_llm.providers import Provider, Quirks, is_reasoning
 from flask_llm.wire import Call
 
@@ -47,6 +48,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
             "reasoning": _reasoning(prompt.reasoning),
             "include": ["reasoning.encrypted_content"] if reasons else None,
             "service_tier": prompt.service_tier,
+            "text": _answer_format(prompt, quirks),
         }
     )
     if prompt.tools:
@@ -64,6 +66,14 @@ def _reasoning(effort: str | None) -> dict[str, Any] | None:
         return None
     summary = {} if effort == "none" else {"summary": "auto"}
     return {"effort": effort} | summary
+
+
+def _answer_format(prompt: Prompt, quirks: Quirks) -> dict[str, Any] | None:
+    """Say what the answer has to look like; strictly, where the server can."""
+    if prompt.schema is None or replaced(dig(prompt.extra, "text", "format")):
+        return None
+    form = named(prompt.schema, strict=quirks.strict)
+    return {"format": {"type": "json_schema", **form}}
 
 
 def _input(prompt: Prompt, quirks: Quirks) -> list[dict[str, Any]]:
@@ -156,7 +166,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {
         "type": "function",
         "name": tool.name,
-        "parameters": dict(tool.parameters),
+        "parameters": strict_parameters(tool) if tool.strict else dict(tool.parameters),
         "strict": tool.strict,  # left out, it would be True
         **about,
     }
