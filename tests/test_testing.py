@@ -39,7 +39,9 @@ PLUGIN = ROOT / "flask_llm" / "testing" / "pytest_plugin" / "fixtures.py"
 
 COMPATIBLE = {"mistral": "mistral/mistral-large", "deepseek": "deepseek/deepseek-chat"}
 
-each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+NATIVE = MODELS | {"responses": "openai/gpt-6-luna"}
+
+each_model = pytest.mark.parametrize("model", NATIVE.values(), ids=NATIVE)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def app(llm):
 # What the models say
 
 
-@pytest.mark.parametrize("model", [*MODELS.values(), *COMPATIBLE.values()])
+@pytest.mark.parametrize("model", [*NATIVE.values(), *COMPATIBLE.values()])
 def test_answer_is_given_in_each_wire_format(app, llm, model):
     llm.answer("A short text.", usage={"input_tokens": 10, "output_tokens": 3})
 
@@ -137,7 +139,7 @@ def test_tool_call_brings_its_arguments(app, llm, model):
     assert (call.name, call.arguments) == ("forecast", {"city": "Oslo"})
 
 
-@pytest.mark.parametrize("model", [*MODELS.values(), *COMPATIBLE.values()])
+@pytest.mark.parametrize("model", [*NATIVE.values(), *COMPATIBLE.values()])
 @pytest.mark.parametrize(
     "error",
     [
@@ -155,6 +157,64 @@ def test_failure_is_raised_as_its_class(app, llm, model, error):
         flask_llm.complete("Hi", model=model)
 
     assert type(caught.value) is error
+
+
+@each_model
+def test_answer_is_held_against_its_schema(app, llm, model):
+    llm.answer({"city": 7})
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+    with pytest.raises(flask_llm.SchemaError) as caught:
+        flask_llm.complete("Where?", model=model, schema=schema)
+
+    assert caught.value.text == '{"city": 7}'
+
+
+@each_model
+def test_default_fills_a_schema(app, llm, model):
+    llm.default()
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+    with flask_llm.stream("Where?", model=model, schema=schema) as stream:
+        list(stream)
+
+    assert stream.completion.parsed.keys() == {"city"}
+
+
+@each_model
+def test_tools_are_run_between_scripted_rounds(app, llm, model):
+    def forecast(city: str) -> str:
+        return f"Sun in {city}"
+
+    llm.tool_call("forecast", {"city": "Oslo"})
+    llm.answer("No umbrella.")
+
+    answer = flask_llm.run_tools("Umbrella?", tools=[forecast], model=model)
+
+    assert answer.text == "No umbrella."
+    assert [call.status for call in llm.calls] == ["ok", "ok"]
+    assert llm.calls[1].messages[-1].tool_results[0].content == "Sun in Oslo"
+
+
+@each_model
+def test_tool_that_is_called_for_ever_exceeds_the_rounds(app, llm, model):
+    def forecast(city: str) -> str:
+        return f"Sun in {city}"
+
+    llm.tool_call("forecast", {"city": "Oslo"}, times=None)
+
+    with pytest.raises(flask_llm.RoundsExceeded):
+        flask_llm.run_tools("Umbrella?", tools=[forecast], model=model, max_rounds=3)
+
+    assert len(llm.calls) == 3
+
+
+def test_default_makes_vectors_of_texts(app, llm):
+    llm.default()
+
+    vectors = flask_llm.embed(["one", "two"], model="openai/text-embedding-3-small")
+
+    assert len(vectors) == 2
 
 
 @each_model
@@ -208,6 +268,7 @@ def test_failure_of_one_try_lets_the_next_one_through(app, llm):
     [
         (errors.QuotaExceeded, "LLM_QUOTAS"),
         (errors.SchemaError, "does not fit the schema"),
+        (errors.RoundsExceeded, "tool calls"),
         (errors.ProviderError, "subclasses"),
         (ValueError, "RateLimitError"),
     ],

@@ -80,6 +80,8 @@ def _cause(error: object) -> Outcome:
 
 
 def _cure(error: type[errors.LLMError]) -> str:
+    if issubclass(error, errors.RoundsExceeded):
+        return " Script tool calls without end: llm.tool_call('…', {…}, times=None)."
     if issubclass(error, errors.LimitError):
         return " It is ours: set LLM_QUOTAS or LLM_BUDGETS in the app of the test."
     if issubclass(error, errors.SchemaError):
