@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine, StaticPool
 
 from flask_llm.client import Client
@@ -161,7 +162,8 @@ def _host_engine(app: Flask, bind_key: str) -> Callable[[], Engine]:
     """Borrow the engine of the app's Flask-SQLAlchemy, once it is there."""
 
     def engine() -> Engine:
-        with app.app_context():
+        here = has_app_context() and current_app == app
+        with nullcontext() if here else app.app_context():
             try:
                 engines = app.extensions["sqlalchemy"].engines
                 found: Engine = engines[None if bind_key == "default" else bind_key]

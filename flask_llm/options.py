@@ -99,10 +99,11 @@ def attribution(state: State, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label(given: str | None, load: Callable[[], object] | None) -> str | None:
-    if given is not None or load is None or not has_request_context():
-        return given
-    loaded = load()
-    return None if loaded is None else str(loaded)
+    """Return a label without spaces at its end, which some databases do not see."""
+    if given is None and load is not None and has_request_context():
+        loaded = load()
+        given = None if loaded is None else str(loaded)
+    return given.rstrip(" ") if isinstance(given, str) else given
 
 
 def _endpoint() -> str | None:

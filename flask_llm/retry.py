@@ -96,6 +96,8 @@ class Retry(urllib3.Retry):
         self.backoff = backoff
         self.connect_timeout = connect_timeout
         self.failed = 0
+        self.sent = False
+        """Whether any request was handed to the network."""
         self._sleep = sleep
         self._jitter = jitter
 

@@ -12,7 +12,9 @@ from flask_llm.chat import (
     Embeddings,
     File,
     Inputs,
+    Media,
     Message,
+    Part,
     Prompt,
     Question,
     Text,
@@ -74,33 +76,67 @@ def _prompt(prompt: Prompt, scale: Scale) -> int:
     return total + sum(_message(message, scale) for message in prompt.messages)
 
 
-def input_ceiling(question: Question) -> int:
-    """Return how many tokens a prompt can have, short of a text made to have more."""
-    extra = estimate(json.dumps(dict(question.extra)), WORST) if question.extra else 0
-    return input_estimate(question, WORST) + extra + _PREAMBLE_TOKENS
+def input_ceiling(question: Question, body: Mapping[str, Any]) -> int:
+    """Return how many tokens a request can have, short of a text made to have more.
+
+    :param body: as it is sent: state that goes back to a provider counts as well.
+    """
+    messages = question.messages if isinstance(question, Prompt) else ()
+    media = [
+        part
+        for message in messages
+        for part in message.content
+        if isinstance(part, Media)
+    ]
+    sent = _bytes(body) - sum(len(part.base64) for part in media if part.data)
+    text = max(0, sent) // WORST.bytes_per_token
+    return _PREAMBLE_TOKENS + text + sum(_media(part, WORST) for part in media)
 
 
 _PREAMBLE_TOKENS = 50
 """What the chat template adds, roughly, tools aside."""
 
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens")
-_ANSWERS = ("n", "candidateCount")
+
+def _bytes(value: Any) -> int:
+    """Count the bytes of all that stands in a request."""
+    match value:
+        case str():
+            return len(value.encode("utf-8", "replace"))
+        case Mapping():
+            return sum(len(str(name)) + _bytes(inner) for name, inner in value.items())
+        case list() | tuple():
+            return sum(map(_bytes, value))
+        case _:
+            return len(str(value))
+
+
+_CAPS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "maxOutputTokens",
+)
+_ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
 def output_ceiling(body: Mapping[str, Any]) -> int | None:
     """Return how many tokens the answers to a request can have, reasoning included.
 
     :param body: as it is sent, ``extra`` merged into it.
-    :return: None where nothing caps them.
+    :return: None where nothing caps them, or what does is no whole number.
     """
-    fields = {**body, **body.get("generationConfig", {})}
-    caps = _numbers(fields, _CAPS)
-    return max(caps) * max([1, *_numbers(fields, _ANSWERS)]) if caps else None
+    fields = dict(body)
+    for name in ("generationConfig", "generation_config"):
+        inner = body.get(name)
+        fields |= inner if isinstance(inner, Mapping) else {}
+    caps, answers = _given(fields, _CAPS), _given(fields, _ANSWERS)
+    if not caps or not all(type(number) is int for number in (*caps, *answers)):
+        return None
+    return int(max(caps) * max([1, *answers]))
 
 
-def _numbers(fields: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
-    found = (fields.get(name) for name in names)
-    return [number for number in found if isinstance(number, int)]
+def _given(fields: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+    return [fields[name] for name in names if fields.get(name) is not None]
 
 
 def _message(message: Message, scale: Scale) -> int:
@@ -113,11 +149,15 @@ def _message(message: Message, scale: Scale) -> int:
                 total += estimate(part.name + part.raw_arguments, scale)
             case ToolResult():
                 total += estimate(part.content, scale)
-            case File(data=bytes() as data) if scale.file_bytes_per_token:
-                total += max(scale.image, len(data) // scale.file_bytes_per_token)
             case _:
-                total += scale.image
+                total += _media(part, scale)
     return total
+
+
+def _media(part: Part, scale: Scale) -> int:
+    if isinstance(part, File) and part.data and scale.file_bytes_per_token:
+        return max(scale.image, len(part.data) // scale.file_bytes_per_token)
+    return scale.image
 
 
 def output_estimate(completion: Completion | Embeddings) -> int:

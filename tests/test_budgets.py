@@ -1,8 +1,9 @@
 """Budgets: which ones a call draws on, what it may cost, and what is said when full."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 
 import pytest
 from conftest import read_rows
@@ -23,10 +24,12 @@ from flask_llm import (
     signals,
     tokens,
 )
-from flask_llm.chat import Prompt, Tool
+from flask_llm.chat import Prompt, ProviderState, Tool
 from flask_llm.emulator import Answer, Fault
 from flask_llm.guards.budgets import Budgets, BudgetState
 from flask_llm.pricing import Prices
+from flask_llm.protocols import PROTOCOLS
+from flask_llm.providers import BUILT_IN
 from flask_llm.settings.rules import budgets as read_budgets
 from flask_llm.usage import Hold, Share, Standing
 from flask_llm.usage.models import spend
@@ -56,6 +59,11 @@ def guard(*lines, prices=PRICES, **options):
     return Budgets(
         read_budgets(list(lines)), Prices.load(prices), now=lambda: NOON, **options
     )
+
+
+def sent(asked, name="openai"):
+    (row,) = [provider for provider in BUILT_IN if provider.name == name]
+    return PROTOCOLS[row.protocol].render(asked, row, stream=False).body
 
 
 def shares(reservation):
@@ -133,15 +141,52 @@ def test_worst_case_is_the_cap_at_the_dearest_price():
         {"generationConfig": {"maxOutputTokens": 250}},
         {"max_tokens": 50, "n": 5},
         {"generationConfig": {"maxOutputTokens": 125, "candidateCount": 2}},
+        {"generation_config": {"max_output_tokens": 125, "candidate_count": 2}},
     ],
 )
 def test_cap_is_read_from_what_is_sent(body):
     assert tokens.output_ceiling(body) == 250
 
 
-def test_call_that_nothing_caps_is_refused_where_a_budget_applies():
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"max_tokens": None},
+        {"max_tokens": "100"},
+        {"max_tokens": 100.0},
+        {"max_tokens": True},
+        {"max_tokens": 100, "n": 250.0},
+        {"max_tokens": 100, "generationConfig": {"candidateCount": "8"}},
+        {"generationConfig": None},
+    ],
+    ids=str,
+)
+def test_call_that_nothing_caps_is_refused_where_a_budget_applies(body):
     with pytest.raises(InvalidRequestError, match="set max_tokens"):
-        guard("$1/day").reservation(prompt(), Call(path="/", body={}))
+        guard("$1/day").reservation(prompt(), Call(path="/", body=body))
+
+
+def test_tier_in_extra_is_the_one_that_is_reserved_for():
+    fast = guard("$1/day", prices=None)
+
+    by_option = fast.reservation(prompt(), call(service_tier="priority"))
+
+    assert by_option.nanos > fast.reservation(prompt(), call()).nanos
+
+
+def test_other_model_in_extra_is_refused_where_a_budget_applies():
+    with pytest.raises(InvalidRequestError, match="name it by model="):
+        guard("$1/day").reservation(prompt(), call(model="gpt-6.1-sol"))
+
+
+def test_huge_call_is_refused_as_one_that_does_not_fit(budgeted):
+    app = budgeted("$1/day")
+
+    with pytest.raises(BudgetExceeded):
+        flask_llm.complete("Hi", max_tokens=10**18)
+
+    assert [row.status for row in read_rows(app)] == ["refused"]
 
 
 @pytest.mark.parametrize(
@@ -154,10 +199,12 @@ def test_call_that_nothing_caps_is_refused_where_a_budget_applies():
     ],
 )
 def test_input_ceiling_is_above_what_a_text_can_have(content, least):
-    ceiling = tokens.input_ceiling(prompt(content))
+    asked = prompt(content)
 
-    assert least <= ceiling <= least + 100
-    assert ceiling > tokens.input_estimate(prompt(content))
+    ceiling = tokens.input_ceiling(asked, sent(asked))
+
+    assert least <= ceiling <= least + 200
+    assert ceiling > tokens.input_estimate(asked)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +216,21 @@ def test_input_ceiling_is_above_what_a_text_can_have(content, least):
     ],
 )
 def test_input_ceiling_counts_all_that_is_sent(options):
-    more = tokens.input_ceiling(prompt(**options)) - tokens.input_ceiling(prompt())
+    asked = prompt(**options)
+
+    more = tokens.input_ceiling(asked, sent(asked)) - tokens.input_ceiling(
+        prompt(), sent(prompt())
+    )
 
     assert more >= 500
+
+
+def test_input_ceiling_counts_state_that_goes_back():
+    state = ProviderState("deepseek", "m", {"reasoning_content": "z" * 4000})
+    turns = (Message("assistant", "Hi", provider_state=state), Message("user", "Go on"))
+    asked = replace(prompt(), provider="deepseek", model="m", messages=turns)
+
+    assert tokens.input_ceiling(asked, sent(asked, "deepseek")) >= 2000
 
 
 @pytest.mark.parametrize(
@@ -489,3 +548,73 @@ def test_listeners_hear_of_a_full_budget(budgeted):
         flask_llm.complete("Hi")
 
     assert told == [refused.value]
+
+
+@pytest.mark.parametrize("precision", [1, 3])
+def test_host_s_own_arithmetic_changes_no_limit(budgeted, precision):
+    budgeted("$0.12345/day")
+
+    with (
+        localcontext(prec=precision, traps=[Inexact]),
+        pytest.raises(BudgetExceeded) as refused,
+    ):
+        flask_llm.complete("Hi", max_tokens=200)
+
+    assert str(refused.value.limit_usd) == "0.12345"
+
+
+def test_answer_whose_price_turns_out_unknown_costs_what_was_reserved(
+    budgeted, emulator
+):
+    app = budgeted("$1/day")
+    answer = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini",
+        "service_tier": "scale",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hi"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 40, "total_tokens": 45},
+    }
+    emulator.script(Fault(body=json.dumps(answer)))
+
+    completion = flask_llm.complete("Hi")
+
+    (row,) = read_rows(app)
+    assert completion.cost_usd is None
+    assert standings(app) == {("app", ""): (100_000_000, 0)}
+    assert (row.status, row.cost_nanos, row.cost_source) == (
+        "ok",
+        100_000_000,
+        "reserved",
+    )
+
+
+def _vault_is_down():
+    raise RuntimeError("the vault is down")
+
+
+@pytest.mark.parametrize("key", [lambda: "sk-a\nb", _vault_is_down])
+def test_call_that_was_never_sent_is_free(budgeted, provider_rows, key):
+    provider_rows["openai"] |= {"api_key": key}
+    app = budgeted("$1/day")
+
+    with pytest.raises((ConfigError, RuntimeError)):
+        flask_llm.complete("Hi")
+
+    assert standings(app) == {("app", ""): (0, 0)}
+    assert [row.cost_nanos for row in read_rows(app)] == [None]
+
+
+def test_spaces_at_the_end_make_no_other_user(budgeted, emulator):
+    app = budgeted("$1/day per user")
+
+    flask_llm.complete("Hi", user="ann  ")
+
+    assert list(standings(app)) == [("user", "ann")]

@@ -849,6 +849,14 @@ def test_the_apps_own_cache_is_left_alone(make_app, emulator):
 # --- Redis -----------------------------------------------------------------------
 
 
+def test_redis_may_be_set_to_give_texts(make_app, emulator, redis_url):
+    app = make_app(LLM_REDIS_URL=f"{redis_url}?decode_responses=true")
+
+    answers = repeat(2, lambda: ask_in(app))
+
+    assert [answer.cached for answer in answers] == [False, True]
+
+
 def test_redis_keeps_json_for_a_day_less_chance(make_app, emulator, redis_url):
     app = make_app(LLM_REDIS_URL=redis_url)
     emulator.script(GOOD)

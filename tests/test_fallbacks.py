@@ -1,5 +1,7 @@
 """Models that stand in for one that cannot answer."""
 
+import time
+
 import pytest
 from conftest import KEY, read_rows
 
@@ -196,6 +198,63 @@ def test_quota_of_the_other_model_counts_its_tries(make_app, emulator):
         ask()
         with pytest.raises(QuotaExceeded, match="per model"):
             flask_llm.complete("Hi", model=SECOND)
+
+
+def test_line_that_is_too_long_lets_nobody_past_the_quota(
+    make_app, emulator, provider_rows
+):
+    provider_rows["openai"] |= {"min_interval": 500}
+    app = make_app(LLM_QUOTAS=["2/hour per user"])
+
+    with app.app_context():
+        models = [ask(user="ann").model for _ in range(2)]
+        with pytest.raises(QuotaExceeded):
+            ask(user="ann")
+
+    assert models == [FIRST, SECOND]
+
+
+def test_call_that_the_breaker_refuses_is_not_counted(make_app, emulator):
+    app = make_app(
+        LLM_QUOTAS=["3/hour"], LLM_BREAKER_FAILURES=1, LLM_BREAKER_SECONDS=0.5
+    )
+    emulator.script(Fault(status=500))
+
+    with app.app_context():
+        for error in (ServerError, OverloadedError, OverloadedError):
+            with pytest.raises(error):
+                flask_llm.complete("Hi", retries=0)
+        time.sleep(0.6)
+        answers = [flask_llm.complete("Hi").text for _ in range(2)]
+
+    assert all(answers)
+
+
+def test_kept_answers_do_not_keep_a_circuit_open(make_app, emulator):
+    app = make_app(LLM_BREAKER_FAILURES=1, LLM_BREAKER_SECONDS=0.5)
+    with app.app_context():
+        flask_llm.complete("Known", cache=True)
+        emulator.script(Fault(status=500))
+        with pytest.raises(ServerError):
+            flask_llm.complete("Hi", retries=0)
+        time.sleep(0.6)
+
+        assert flask_llm.complete("Known", cache=True).cached
+        assert flask_llm.complete("Hi").text
+
+
+def test_headers_of_one_key_leave_the_others_be(make_app, emulator, provider_rows):
+    provider_rows["openai"] |= {"api_key": [f"{KEY}-a", f"{KEY}-b"]}
+    headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "50s",
+    }
+    emulator.script(Fault(headers=headers))
+
+    with make_app().app_context():
+        for _ in range(2):
+            assert flask_llm.complete("Hi", timeout=20).text
 
 
 def test_full_line_leads_to_another_model(make_app, emulator, provider_rows):

@@ -462,6 +462,15 @@ def test_row_replayed_twice_is_there_once(ledger):
     assert [row.status for row in rows_of(ledger)] == ["ok"]
 
 
+def test_line_of_the_journal_that_is_no_row_is_in_nobodys_way(lite, caplog):
+    lite.journal.append({"id": "x"})
+
+    lite.replay()
+
+    assert not lite.journal
+    assert "lost" in caplog.text
+
+
 def test_replay_of_an_empty_journal_writes_nothing(lite):
     assert lite.replay() == 0
 
@@ -948,6 +957,18 @@ def test_rows_may_live_on_a_bind_of_their_own(make_host, tmp_path, emulator):
     with contextlib.closing(sqlite3.connect(tmp_path / "books.sqlite")) as connection:
         found = connection.execute("SELECT model FROM llm_usage").fetchall()
     assert found == [(MODELS["google"],)]
+
+
+def test_borrowing_the_engine_ends_no_context_of_the_hosts(make_host, tmp_path):
+    app, _, _ = make_host(f"sqlite:///{tmp_path}/host.sqlite", LLM_BIND_KEY="default")
+    ended = []
+    app.teardown_appcontext(ended.append)
+
+    with app.app_context():
+        flask_llm.complete("Hi")
+        during = list(ended)
+
+    assert (during, len(ended)) == ([], 1)
 
 
 def test_no_row_holds_a_key_or_a_prompt(app, rows, emulator):

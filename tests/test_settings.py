@@ -112,6 +112,8 @@ BAD = [
     ("LLM_REDIS_URL", "", "a string"),
     ("LLM_REDIS_URL", "localhost:6379", "redis://"),
     ("LLM_REDIS_URL", "http://localhost:6379", "redis://"),
+    ("LLM_REDIS_URL", "redis://localhost:abc/8", "redis://"),
+    ("LLM_REDIS_URL", "redis://localhost/8?socket_timeout=x", "socket_timeout"),
     ("LLM_DATABASE_URI", "", "a string"),
     ("LLM_DATABASE_URI", "llm.sqlite", "SQLAlchemy URL"),
     ("LLM_DATABASE_URI", "postgres://host/base", "postgresql+psycopg://"),

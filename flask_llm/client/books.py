@@ -28,6 +28,7 @@ from flask_llm.guards import Budgets, BudgetState
 from flask_llm.guards.budgets import passed_warning, refusal
 from flask_llm.pricing import Cost, Prices
 from flask_llm.usage import Entry, Ledger, NoRoom, Outcome, Reservation
+from flask_llm.usage.database import PATIENCE_SECONDS
 from flask_llm.usage.rows import NOTHING
 
 logger = logging.getLogger("flask_llm")
@@ -70,7 +71,8 @@ class Books:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, ConfigError) and not job.sent:
+            written = job.entry is not None and job.entry.is_written
+            if isinstance(error, ConfigError) and not written:
                 self._gate.leave(job, error=error)
             else:
                 self.fail(job, error)
@@ -90,7 +92,7 @@ class Books:
         except NoRoom as full:
             raise refusal(reservation.nanos, full.hold, full.standing) from None
         # A slow database is not to use up the provider's time.
-        job.extend(self._clock() - began)
+        job.extend(min(self._clock() - began, PATIENCE_SECONDS))
         self._tell(signals.completion_started, job)
 
     def finish(self, job: Job, completion: Whole) -> Whole:
@@ -106,7 +108,8 @@ class Books:
             raise
         completion, cost = self._completed(job, completion, partial=False)
         self._gate.leave(job, completion=completion)
-        self._settle(job, Outcome(status="ok", **spent(completion, cost)))
+        used = spent(completion, cost)
+        self._settle(job, Outcome(status="ok", may_be_billed=True, **used))
         self._gate.keep(job, completion)
         self._tell_end(job, "ok", completion=completion)
         return completion

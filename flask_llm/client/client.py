@@ -27,7 +27,7 @@ from flask_llm.errors import (
     SchemaError,
     ServerError,
 )
-from flask_llm.guards import Budgets
+from flask_llm.guards import Budgets, Taken
 from flask_llm.pricing import Prices
 from flask_llm.protocols import PROTOCOLS, embedding_format
 from flask_llm.providers import Providers
@@ -183,7 +183,6 @@ class Client:
                 return self._books.kept(job, found)
             self._books.open(job)
             self._gate.wait(job)
-            job.sent = True
             reply = self._transport.send(job.call, job.provider, job.retry)
             answer = parse(reply.json)
         return self._books.finish(job, answer)
@@ -195,7 +194,6 @@ class Client:
                 return Replay(self._books.kept(job, found))
             self._books.open(job)
             self._gate.wait(job)
-            job.sent = True
             events = self._transport.stream(job.call, job.provider, job.retry)
         job.begin_answer()
         return Stream(job, self._books, self._gate, events, heartbeat=heartbeat)
@@ -216,9 +214,10 @@ class Client:
         whole = whole or self.deadline(prompt)
         stand_ins = list(prompt.fallbacks)
         failed: list[str] = []
+        taken: list[Taken] = []
         while True:
             job = self._job(prompt, whole, streamed=streamed, is_last=not stand_ins)
-            job.first_id = first_id
+            job.first_id, job.taken = first_id, taken
             try:
                 return ask(job)
             except GO_ON as error:
@@ -249,6 +248,7 @@ class Client:
             whole=whole,
             retry=self._transport.retry(prompt.retries, deadline),
             streamed=streamed,
+            is_last=is_last,
             cached_call=plain if prompt.cache else None,
         )
 

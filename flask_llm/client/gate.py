@@ -6,7 +6,7 @@ from flask_llm import tokens
 from flask_llm.chat import Completion, Embeddings
 from flask_llm.client.fitting import fitted
 from flask_llm.client.job import Job, Whole
-from flask_llm.errors import LimitError, ProviderError
+from flask_llm.errors import ProviderError
 from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas
 
 
@@ -27,17 +27,15 @@ class Gate:
         self._pacing = pacing
 
     def check(self, job: Job) -> None:
-        """Count the call, and leave a provider alone that keeps failing.
+        """Count the call.
 
         A fallback is no further call, nor are more texts of one call: only what is
         counted by model or provider counts them.
 
         :raises QuotaExceeded: where a quota is used up.
-        :raises OverloadedError: where the provider is left alone.
         """
         scopes = ("provider", "model") if job.is_further else None
-        job.taken = self._quotas.check(job.prompt, scopes)
-        self._breaker.check(job.provider)
+        job.taken.append(self._quotas.check(job.prompt, scopes))
 
     def find(self, job: Job, kind: type[Whole]) -> Whole | None:
         """Return the answer that is kept or that another call is about to bring.
@@ -60,10 +58,14 @@ class Gate:
             return None
 
     def wait(self, job: Job) -> None:
-        """Wait for one of the provider's slots.
+        """Wait for one of the provider's slots, unless it keeps failing.
 
-        :raises DeadlineExceeded: where none comes free in time.
+        The breaker is asked last, since it may let just this call through as a trial.
+
+        :raises OverloadedError: where the provider is left alone.
+        :raises DeadlineExceeded: where no slot comes free in time.
         """
+        self._breaker.check(job.provider)
         estimate = tokens.input_estimate(job.prompt)
         cap = tokens.output_ceiling(job.call.body) or 0
         job.slot = self._pacing.acquire(
@@ -84,9 +86,10 @@ class Gate:
             slot.release(used)
         if job.sent:
             self._breaker.note(job.provider, error)
-        taken, job.taken = job.taken, None
-        if taken and isinstance(error, LimitError):
-            taken.refund()
+            job.taken.clear()
+        elif error is not None and job.is_last:
+            while job.taken:
+                job.taken.pop().refund()
         if error is not None:
             self.keep(job, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flask_llm.chat import Completion, Embeddings, Question
@@ -37,9 +37,11 @@ class Job:
     """The request id, where the call has had a request before: to another model, or
     with other texts."""
     entry: Entry | None = None
-    sent: bool = False
     first_token_ms: int | None = None
-    taken: Taken | None = None
+    taken: list[Taken] = field(default_factory=list)
+    """What the call has taken of quotas, with all the models that were tried."""
+    is_last: bool = True
+    """Whether no other model stands in for this one."""
     lead: Lead | None = None
     slot: Slot | None = None
 
@@ -47,6 +49,11 @@ class Job:
     def is_further(self) -> bool:
         """Whether it goes on with a call that has been counted already."""
         return self.first_id is not None
+
+    @property
+    def sent(self) -> bool:
+        """Whether any request was handed to the network."""
+        return self.retry.sent
 
     @property
     def deadline(self) -> Deadline:

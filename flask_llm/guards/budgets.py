@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Self
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from flask_llm import tokens
@@ -23,8 +23,11 @@ from flask_llm.settings import Budget
 from flask_llm.usage import Hold, Reservation, Share, Standing, share
 from flask_llm.wire import Call
 
-WARNING_SHARE = Decimal("0.8")
+WARNING_PERCENT = 80
 """Of a budget's limit: where a warning is due."""
+
+# The host may have set another precision for its own numbers.
+_EXACT = Context(prec=60)
 
 _NANOS = 10**9
 _NANOS_MAX = 2**62
@@ -54,6 +57,8 @@ class BudgetState:
     spent_usd: Decimal
     reserved_usd: Decimal
     """Held for calls that are under way."""
+    left_usd: Decimal
+    """What may still be asked for."""
     resets_at: datetime
 
     @classmethod
@@ -65,13 +70,9 @@ class BudgetState:
             limit_usd=_usd(hold.limit_nanos),
             spent_usd=_usd(standing.spent_nanos),
             reserved_usd=_usd(standing.reserved_nanos),
+            left_usd=_usd(max(0, hold.limit_nanos - sum(standing))),
             resets_at=hold.resets_at,
         )
-
-    @property
-    def left_usd(self) -> Decimal:
-        """What may still be asked for."""
-        return max(Decimal(0), self.limit_usd - self.spent_usd - self.reserved_usd)
 
 
 class Budgets:
@@ -112,29 +113,32 @@ class Budgets:
         return Reservation(self._worst_case(prompt, call), self._holds(prompt))
 
     def _worst_case(self, prompt: Question, call: Call) -> int:
+        body = call.body
         vectors = isinstance(prompt, Inputs)
-        output_tokens = 0 if vectors else tokens.output_ceiling(call.body)
+        _check_same_model(prompt, body)
+        output_tokens = 0 if vectors else tokens.output_ceiling(body)
         if output_tokens is None:
             raise InvalidRequestError(
                 "A budget is in force, and nothing caps what this call may cost: set "
-                "max_tokens.",
+                "max_tokens, and caps in extra as whole numbers.",
                 param="max_tokens",
                 code="no_cap",
             )
+        tier = "fast" if body.get("speed") == "fast" else body.get("service_tier")
         cost = self._prices.ceiling(
             prompt.full_model,
-            input_tokens=tokens.input_ceiling(prompt),
+            input_tokens=tokens.input_ceiling(prompt, body),
             output_tokens=output_tokens,
-            service_tier=prompt.service_tier,
+            service_tier=tier,
             hour_cache=bool(prompt.extra),
         )
         if cost.nanos is not None:
-            return cost.nanos
+            return min(cost.nanos, _NANOS_MAX)
         if self._allow_unknown:
             return 0
-        tier = f" at the tier {prompt.service_tier!r}" if prompt.service_tier else ""
+        at = f" at the tier {tier!r}" if tier else ""
         raise UnknownPriceError(
-            f"A budget is in force, and the price of {prompt.full_model}{tier} is not "
+            f"A budget is in force, and the price of {prompt.full_model}{at} is not "
             "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."
         )
 
@@ -173,6 +177,16 @@ class Budgets:
         return limit
 
 
+def _check_same_model(prompt: Question, body: Mapping[str, Any]) -> None:
+    """See that no other model is asked than the one that is priced."""
+    if body.get("model", prompt.model) != prompt.model:
+        raise InvalidRequestError(
+            "A budget is in force, and extra names another model: name it by model=.",
+            param="extra",
+            code="model_in_extra",
+        )
+
+
 def refusal(asked_nanos: int, hold: Hold, standing: Standing) -> BudgetExceeded:
     """Return the error for a call that a budget has no room for."""
     state = BudgetState.of(hold, standing)
@@ -190,15 +204,18 @@ def refusal(asked_nanos: int, hold: Hold, standing: Standing) -> BudgetExceeded:
 
 def passed_warning(hold: Hold, standing: Standing, charged_nanos: int) -> bool:
     """Tell whether it was this charge that took a budget past 80 % of its limit."""
-    line = hold.limit_nanos * WARNING_SHARE
-    return standing.spent_nanos - charged_nanos < line <= standing.spent_nanos
+    line = hold.limit_nanos * WARNING_PERCENT
+    before = standing.spent_nanos - charged_nanos
+    return before * 100 < line <= standing.spent_nanos * 100
 
 
 def _nanos(usd: Decimal) -> int:
-    return _NANOS_MAX if usd > _NANOS_MAX // _NANOS else int(usd * _NANOS)
+    if usd > _NANOS_MAX // _NANOS:
+        return _NANOS_MAX
+    return int(usd.scaleb(9, _EXACT))
 
 
 def _usd(nanos: int) -> Decimal:
     """Return dollars without zeros at the end, and never as a power of ten."""
-    usd = Decimal(nanos).scaleb(-9)
-    return usd.to_integral_value() if not nanos % _NANOS else usd.normalize()
+    usd = Decimal(nanos).scaleb(-9, _EXACT)
+    return usd.to_integral_value() if not nanos % _NANOS else usd.normalize(_EXACT)

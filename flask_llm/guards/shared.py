@@ -28,7 +28,8 @@ class Shared:
 
     :param url: ``LLM_REDIS_URL``.
     :param clock: monotonic seconds.
-    :raises ConfigError: where the ``redis`` package is not installed.
+    :raises ConfigError: where the ``redis`` package is not installed, or the URL has
+        options that it does not take.
     """
 
     def __init__(
@@ -39,6 +40,10 @@ class Shared:
                 "LLM_REDIS_URL needs a package that is not installed: "
                 "pip install 'flask-llm[redis]'."
             )
+        try:
+            self._redis.connection.parse_url(url)
+        except ValueError as error:
+            raise ConfigError(f"LLM_REDIS_URL: {error}.") from None
         self._url = url
         self._clock = clock
         self._scripts: dict[str, Any] = {}

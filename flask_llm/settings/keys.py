@@ -52,10 +52,15 @@ class Keys:
         A key that has no other beside it does not rest, nor does one that a function
         returned: there would be none to take instead.
         """
-        if len(set(self._keys)) <= 1 or key not in self._keys:
+        if not self.several or key not in self._keys:
             return False
         self._waking[key] = self._clock() + max(seconds, self._seconds(key))
         return self.awake
+
+    @property
+    def several(self) -> bool:
+        """Whether there are others to take instead of one."""
+        return len(set(self._keys)) > 1
 
     @property
     def awake(self) -> bool:

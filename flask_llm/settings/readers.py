@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask_llm.errors import ConfigError, nearest
@@ -107,9 +107,12 @@ def _port(parts: SplitResult) -> bool:
 
 def redis(value: Any) -> str:
     """Read the URL of a Redis server."""
-    if not text(value).startswith(("redis://", "rediss://", "unix://")):
+    parts = urlsplit(text(value))
+    if parts.scheme not in {"redis", "rediss", "unix"} or not _port(parts):
         raise ValueError("a URL such as redis://localhost:6379/0 is needed")
-    return text(value)
+    # What is kept there is read as bytes, whatever others like to have.
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "decode_responses"]
+    return parts._replace(query=urlencode(query)).geturl()
 
 
 def zone(value: Any) -> str:

@@ -86,7 +86,7 @@ class Settings:
         " min_interval, max_concurrent, timeout, proxies, verify.",
     )
     min_interval: float = setting(
-        0.1, number(0, 3_600), "Seconds between two requests to one provider."
+        0.1, number(0, 3_600), "Seconds between two calls to one provider."
     )
     max_concurrent: int = setting(
         5, whole(1), "Requests that one provider works on at a time."

@@ -175,6 +175,7 @@ class Transport:
         remaining = retry.deadline.remaining()
         if remaining <= 0:
             too_late()
+        retry.sent = True
         with named_errors():
             response = self.session.send(
                 prepared.request,
@@ -185,7 +186,8 @@ class Transport:
                 proxies=self._proxies_for(provider),
                 verify=self._verify(provider),
             )
-        self._heed(provider, _headers(response))
+        if provider.keys is None or not provider.keys.several:
+            self._heed(provider, _headers(response))
         if response.is_redirect:
             response.close()
             raise ResponseError(

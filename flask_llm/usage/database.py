@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,23 @@ CURE = "run: flask llm db upgrade"
 PATIENCE_SECONDS = 5
 """How long a database that does not answer may hold up a call, each time."""
 
-_PATIENT = {"psycopg", "psycopg2", "pymysql", "mysqldb"}
-"""Drivers that take ``connect_timeout``."""
+SILENCE_SECONDS = 60
+"""How long a connection may be silent within one statement; migrations take theirs."""
+
+_POSTGRES = {
+    "connect_timeout": PATIENCE_SECONDS,
+    "tcp_user_timeout": PATIENCE_SECONDS * 1000,
+    "keepalives_idle": PATIENCE_SECONDS,
+}
+_MYSQL = {"connect_timeout": PATIENCE_SECONDS, "read_timeout": SILENCE_SECONDS}
+
+_PATIENCE: dict[str, dict[str, int]] = {
+    "psycopg": _POSTGRES,
+    "psycopg2": _POSTGRES,
+    "pymysql": _MYSQL,
+    "mysqldb": _MYSQL,
+}
+"""What drivers call their time-outs, so that a line that is cut is noticed."""
 
 
 @contextmanager
@@ -63,6 +79,11 @@ class Database:
         self._engine: Engine | None = None
         self._pid = os.getpid()
         self._ready = False
+        _databases.add(self)
+
+    def renew(self) -> None:
+        """Renew the lock, which a thread of the parent may hold after a fork."""
+        self._lock = threading.Lock()
 
     @property
     def engine(self) -> Engine:
@@ -128,6 +149,17 @@ class Database:
             self._pid = os.getpid()
 
 
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for database in _databases:
+        database.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _maker(uri: str) -> Callable[[], Engine]:
     try:
         url = make_url(uri)
@@ -148,9 +180,10 @@ def _maker(uri: str) -> Callable[[], Engine]:
     def make() -> Engine:
         if url.get_backend_name() == "sqlite":
             return _sqlite(url)
-        patience: dict[str, Any] = {}
-        if url.get_driver_name() in _PATIENT and "connect_timeout" not in url.query:
-            patience = {"connect_args": {"connect_timeout": PATIENCE_SECONDS}}
+        options = _PATIENCE.get(url.get_driver_name(), {})
+        patience = {
+            name: seconds for name, seconds in options.items() if name not in url.query
+        }
         engine = create_engine(
             url,
             pool_pre_ping=True,
@@ -158,7 +191,7 @@ def _maker(uri: str) -> Callable[[], Engine]:
             # Anything stricter makes MySQL lock gaps between rows, and calls of
             # different users wait for each other.
             isolation_level="READ COMMITTED",
-            **patience,
+            connect_args=patience,
         )
         if url.get_backend_name() in _BOUND_WAITS:
             event.listen(engine, "connect", _bound_waits(url.get_backend_name()))

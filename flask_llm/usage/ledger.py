@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 from sqlalchemy.exc import CompileError, DataError, SQLAlchemyError
 
 from flask_llm.chat import Question
+from flask_llm.errors import ConfigError
 from flask_llm.usage import rows, spend
 from flask_llm.usage.database import Database, named_errors
 from flask_llm.usage.journal import Journal
@@ -56,6 +59,11 @@ class Ledger:
         self._now = now
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
+        _ledgers.add(self)
+
+    def renew(self) -> None:
+        """Renew the lock, which a thread of the parent may hold after a fork."""
+        self._sweep_lock = threading.Lock()
 
     def entry(
         self,
@@ -88,7 +96,7 @@ class Ledger:
         entry.is_written = True
         try:
             self._reserve(entry)
-        except NoRoom:
+        except (NoRoom, ConfigError):
             entry.is_written = False
             raise
         except SQLAlchemyError as error:
@@ -193,12 +201,27 @@ class Ledger:
     def _rewrite(self, row: dict[str, Any]) -> None:
         try:
             self._writer.settle(row, row)
-        except (DataError, CompileError, ArithmeticError, ValueError) as error:
+        except _UNFIT as error:
             logger.error(  # noqa: TRY400 - what matters is the row
                 "A usage row cannot be written (%s); lost: %s",
                 type(error).__name__,
                 row,
             )
+
+
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for ledger in _ledgers:
+        ledger.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+_UNFIT = (DataError, CompileError, ArithmeticError, LookupError, TypeError, ValueError)
+"""How a row fails that is none, or that no database would take."""
 
 
 def _warn(done: str, error: Exception) -> None:

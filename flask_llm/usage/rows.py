@@ -143,7 +143,7 @@ def settled(
 
 def worst_case(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cost of a call that a provider may bill: what was reserved for it."""
-    if row.get("reserved_nanos") is None:
+    if not row.get("reserved_nanos"):
         return {}
     return {"cost_nanos": row["reserved_nanos"], "cost_source": "reserved"}
 
