@@ -217,6 +217,16 @@ def test_default_makes_vectors_of_texts(app, llm):
     assert len(vectors) == 2
 
 
+def test_texts_that_were_embedded_can_be_asserted_on(app, llm):
+    llm.default()
+
+    flask_llm.embed(["one", "two"], model="openai/text-embedding-3-small", user="ann")
+
+    llm.assert_called_with(texts=("one", "two"), user="ann")
+    with pytest.raises(AssertionError):
+        llm.assert_called_with(texts=("three",))
+
+
 @each_model
 def test_interrupted_stream_can_be_scripted_as_its_class(app, llm, model):
     llm.fail(flask_llm.StreamInterrupted)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from flask_llm import signals
-from flask_llm.chat import Completion, Message, Prompt
+from flask_llm.chat import Completion, Inputs, Message, Prompt, Question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Call:
         return self.completion.cost_usd
 
     @classmethod
-    def of(cls, prompt: Prompt, request_id: str) -> Self:
+    def of(cls, prompt: Question, request_id: str) -> Self:
         """Take from a prompt what a test may look at."""
         options = {
             entry.name: getattr(prompt, entry.name)
@@ -93,7 +93,7 @@ _UNSET: tuple[Any, ...] = (None, (), {})
 
 def known_names() -> set[str]:
     """Return what :meth:`FakeLLM.assert_called_with` can look at."""
-    names = {entry.name for kind in (Call, Prompt) for entry in fields(kind)}
+    names = {entry.name for kind in (Call, Prompt, Inputs) for entry in fields(kind)}
     return names - {"provider", "defaulted"} | {"prompt"}
 
 
