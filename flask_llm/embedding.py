@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 
 from flask_llm.chat import Embeddings, Inputs, read_texts
-from flask_llm.errors import InvalidRequestError, nearest
-from flask_llm.options import attribution, cache_seconds
+from flask_llm.options import attribution, cache_seconds, known
 from flask_llm.protocols import embedding_format
 from flask_llm.state import current_state
 
@@ -49,7 +48,7 @@ def embed(texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embedd
         ``usage`` and ``cost_usd`` of any error count the batches before it.
     """
     state = current_state()
-    given = _known(options)
+    given = known(options, EmbedOptions)
     settings = state.settings
     name = given.pop("model", settings.embed_model)
     provider, model = state.client.providers.resolve(name)
@@ -66,16 +65,3 @@ def embed(texts: str | Iterable[str], **options: Unpack[EmbedOptions]) -> Embedd
         **given,
     )
     return state.client.embed(inputs)
-
-
-def _known(options: EmbedOptions) -> dict[str, Any]:
-    """Return the options that were given; None means the default."""
-    known = EmbedOptions.__annotations__
-    for name in options:
-        if name not in known:
-            raise InvalidRequestError(
-                f"Unknown option {name!r}.{nearest(name, known)}",
-                code="unknown_option",
-                param=name,
-            )
-    return {name: value for name, value in options.items() if value is not None}

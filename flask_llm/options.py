@@ -50,12 +50,16 @@ class Options(ToolOptions, total=False):
     tools: Sequence[ToolLike] | None
 
 
-def known(options: ToolOptions) -> dict[str, Any]:
-    """Return the options that were given; None means the default."""
+def known(options: Mapping[str, Any], kind: type = Options) -> dict[str, Any]:
+    """Return the options that were given; None means the default.
+
+    :param kind: lists those that a verb takes.
+    :raises InvalidRequestError: where it takes no such option.
+    """
     for name in options:
-        if name not in Options.__annotations__:
+        if name not in kind.__annotations__:
             raise InvalidRequestError(
-                f"Unknown option {name!r}.{nearest(name, Options.__annotations__)}",
+                f"Unknown option {name!r}.{nearest(name, kind.__annotations__)}",
                 code="unknown_option",
                 param=name,
             )

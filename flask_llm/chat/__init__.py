@@ -1,7 +1,7 @@
 """The values of a conversation, in no provider's dialect."""
 
 from flask_llm.chat.completion import Chunk, Completion, Usage
-from flask_llm.chat.embedding import Embeddings, Inputs, read_texts, total
+from flask_llm.chat.embedding import Embeddings, Inputs, read_texts
 from flask_llm.chat.message import Message, ProviderState, part_from_dict
 from flask_llm.chat.parts import (
     File,
@@ -41,5 +41,4 @@ __all__ = [
     "read_texts",
     "read_tools",
     "tool_text",
-    "total",
 ]

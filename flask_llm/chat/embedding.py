@@ -110,17 +110,3 @@ def read_texts(texts: object) -> tuple[str, ...]:
         param="texts",
         code="invalid_option",
     )
-
-
-def total(usages: Iterable[Usage]) -> Usage:
-    """Add up what several requests used; an estimate in it makes it one."""
-    counts: dict[str, int] = {}
-    source = "provider"
-    for usage in usages:
-        for entry in fields(usage):
-            value = getattr(usage, entry.name)
-            if entry.name != "source":
-                counts[entry.name] = counts.get(entry.name, 0) + value
-        if usage.source != "provider":
-            source = usage.source
-    return Usage(source=source, **counts)

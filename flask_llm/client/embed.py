@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from flask_llm import tokens
-from flask_llm.chat import Embeddings, Inputs, total
+from flask_llm.chat import Embeddings, Inputs, Usage
 from flask_llm.errors import LLMError
 from flask_llm.protocols import Caps
 
@@ -38,7 +38,7 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
     return replace(
         parts[-1],
         vectors=tuple(vector for part in parts for vector in _own(part)),
-        usage=total(part.usage for part in parts),
+        usage=sum((part.usage for part in parts), Usage()),
         cost_usd=_sum(parts),
         cost_source=_least_known(sources) if sources else "cache",
         cached=not sources,
@@ -56,7 +56,7 @@ def charge(error: LLMError, parts: Sequence[Embeddings]) -> None:
     if error.usage is not None:
         usages.append(error.usage)
     before = _sum(paid)
-    error.usage = total(usages)
+    error.usage = sum(usages, Usage())
     error.cost_usd = None if before is None else before + (error.cost_usd or 0)
     error.attempts += sum(part.attempts for part in paid)
     error.add_note(f"Batches before it that are paid for: {len(paid)}.")
