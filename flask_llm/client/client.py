@@ -239,7 +239,9 @@ class Client:
             # What stands in needs time, too, where this one does not answer at all.
             seconds = min(whole.remaining() / 2, provider.timeout or math.inf)
             deadline = whole.within(seconds)
-        plain = protocol.render(prompt, provider, stream=False) if streamed else call
+        cached_call = call if prompt.cache else None
+        if cached_call and streamed:
+            cached_call = protocol.render(prompt, provider, stream=False)
         return Job(
             prompt=prompt,
             provider=provider,
@@ -249,7 +251,7 @@ class Client:
             retry=self._transport.retry(prompt.retries, deadline),
             streamed=streamed,
             is_last=is_last,
-            cached_call=plain if prompt.cache else None,
+            cached_call=cached_call,
         )
 
     def instead(self, prompt: Prompt, model: str) -> Prompt:

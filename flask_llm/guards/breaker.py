@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 
 from flask_llm.errors import (
@@ -21,6 +19,7 @@ from flask_llm.errors import (
     SchemaError,
     ServerError,
 )
+from flask_llm.forks import after_fork
 from flask_llm.guards.circuit import (
     FAIL,
     LOOK,
@@ -85,7 +84,7 @@ class Breaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._circuits: dict[str, Circuit] = {}
-        _breakers.add(self)
+        after_fork(self.renew)
 
     def check(self, provider: Provider) -> None:
         """See that the provider may be asked.
@@ -177,17 +176,6 @@ class Breaker:
         except Down:
             return None
         return failures, shut_ms / 1000, bool(may_try)
-
-
-_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for breaker in _breakers:
-        breaker.renew()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _works(error: BaseException | None) -> bool | None:

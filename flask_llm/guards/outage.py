@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
+
+from flask_llm.forks import after_fork
 
 REST_SECONDS = 5.0
 """How long what failed is left alone: each call would wait for it."""
@@ -38,7 +38,7 @@ class Outage:
         self._lock = threading.Lock()
         self._until: float | None = None
         self._failed_at = 0.0
-        _outages.add(self)
+        after_fork(self.renew)
 
     def is_over(self) -> bool:
         """Whether this caller is to try."""
@@ -87,14 +87,3 @@ class Outage:
     def renew(self) -> None:
         """Renew the lock, which a thread of the parent may hold after a fork."""
         self._lock = threading.Lock()
-
-
-_outages: weakref.WeakSet[Outage] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for outage in _outages:
-        outage.renew()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +14,7 @@ from flask import Flask
 
 from flask_llm.chat import Question
 from flask_llm.errors import QuotaExceeded
+from flask_llm.forks import after_fork
 from flask_llm.guards.outage import Outage
 from flask_llm.guards.shared import Down, Shared
 from flask_llm.settings import Quota
@@ -107,7 +106,7 @@ class Quotas:
         self._now = now
         self._clock = clock
         self.forget()
-        _all.add(self)
+        after_fork(self.forget)
 
     def check(self, prompt: Question, scopes: Collection[str] | None = None) -> Taken:
         """Count a call against all quotas, or against none where one has no room.
@@ -190,17 +189,6 @@ class Quotas:
     def _made(self, limiter: Any) -> Windows:
         windows: Windows = _module().Windows(limiter, now=self._now)
         return windows
-
-
-_all: weakref.WeakSet[Quotas] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for quotas in _all:
-        quotas.forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 _MEANWHILE = {

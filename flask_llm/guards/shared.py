@@ -75,7 +75,7 @@ class Shared:
     @cached_property
     def client(self) -> Any:
         """The client; it makes its connections anew after a fork."""
-        return self._redis.Redis.from_url(self._url, **patience(TIMEOUT_SECONDS))
+        return self._redis.Redis.from_url(self._url, **patience())
 
     @cached_property
     def _redis(self) -> Any:
@@ -87,7 +87,7 @@ class Shared:
         return self._scripts[script]
 
 
-def patience(seconds: float) -> dict[str, Any]:
+def patience() -> dict[str, Any]:
     """Return the options of a Redis client that waits no longer than it must.
 
     By itself it would sleep between tries. One more, at once, is for connections that
@@ -98,8 +98,8 @@ def patience(seconds: float) -> dict[str, Any]:
         redis.backoff.NoBackoff(), 1, supported_errors=(redis.ConnectionError,)
     )
     return {
-        "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": TIMEOUT_SECONDS,
         "retry": again,
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from urllib.request import getproxies
 
@@ -18,6 +17,7 @@ from flask_llm.errors import (
     RateLimitError,
     ResponseError,
 )
+from flask_llm.forks import after_fork
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline, Retry
@@ -30,19 +30,9 @@ _ERROR_STATUS = 400
 
 Headers = Mapping[str, str]
 
-_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
-
 
 def _nothing(*_: object) -> None:
     """Stand in for whoever is not interested."""
-
-
-def _after_fork() -> None:
-    for transport in _transports:
-        transport._forget()  # noqa: SLF001 - this module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Transport:
@@ -87,7 +77,7 @@ class Transport:
         )
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
-        _transports.add(self)
+        after_fork(self._forget)
 
     @property
     def session(self) -> requests.Session:

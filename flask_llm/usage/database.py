@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import column
 
 from flask_llm.errors import ConfigError, LLMError
+from flask_llm.forks import after_fork
 from flask_llm.usage.models import REVISION, VERSION_TABLE
 
 CURE = "run: flask llm db upgrade"
@@ -79,7 +79,7 @@ class Database:
         self._engine: Engine | None = None
         self._pid = os.getpid()
         self._ready = False
-        _databases.add(self)
+        after_fork(self.renew)
 
     def renew(self) -> None:
         """Renew the lock, which a thread of the parent may hold after a fork."""
@@ -147,17 +147,6 @@ class Database:
         if self._engine is None:
             self._engine = self._make()
             self._pid = os.getpid()
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for database in _databases:
-        database.renew()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _maker(uri: str) -> Callable[[], Engine]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +19,7 @@ from sqlalchemy.exc import CompileError, DataError, SQLAlchemyError
 
 from flask_llm.chat import Question
 from flask_llm.errors import ConfigError
+from flask_llm.forks import after_fork
 from flask_llm.usage import rows, spend
 from flask_llm.usage.database import Database, named_errors
 from flask_llm.usage.journal import Journal
@@ -59,7 +58,7 @@ class Ledger:
         self._now = now
         self._sweep_lock = threading.Lock()
         self._swept_at: datetime | None = None
-        _ledgers.add(self)
+        after_fork(self.renew)
 
     def renew(self) -> None:
         """Renew the lock, which a thread of the parent may hold after a fork."""
@@ -207,17 +206,6 @@ class Ledger:
                 type(error).__name__,
                 row,
             )
-
-
-_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for ledger in _ledgers:
-        ledger.renew()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 _UNFIT = (DataError, CompileError, ArithmeticError, LookupError, TypeError, ValueError)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
-import weakref
 from typing import Any, Protocol
 
 from flask import Flask
 
 from flask_llm.errors import ConfigError, nearest
+from flask_llm.forks import after_fork
 from flask_llm.guards.cache.plain import plain
 from flask_llm.guards.shared import patience
 
 PREFIX = "llm:answer:"
-
-TIMEOUT_SECONDS = 1
-"""How long Redis may take; a cache that is slower than that is no help."""
 
 
 class Backend(Protocol):
@@ -68,7 +64,7 @@ class _Own:
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
         self._made: dict[str, Backend] = {}
-        _owns.add(self)
+        after_fork(self.forget)
 
     def get(self, key: str) -> Any:
         return self.make().get(key)
@@ -90,17 +86,6 @@ class _Own:
     def forget(self) -> None:
         """Begin anew, as a forked worker must: a lock may be held for ever."""
         self._made = {}
-
-
-_owns: weakref.WeakSet[_Own] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for own in _owns:
-        own.forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Borrowed:
@@ -186,7 +171,7 @@ def _make(config: dict[str, Any]) -> Backend:
             kind, importlib.import_module("flask_caching.backends").RedisCache
         ):
             options = config.get("CACHE_OPTIONS") or {}
-            whole["CACHE_OPTIONS"] = patience(TIMEOUT_SECONDS) | options
+            whole["CACHE_OPTIONS"] = patience() | options
         cache.init_app(app, config=whole)
     except Exception as error:
         raise ConfigError(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from flask_llm.chat import Completion
 from flask_llm.errors import DeadlineExceeded
+from flask_llm.forks import after_fork
 from flask_llm.guards.cache.texts import Answer
 from flask_llm.retry import Deadline
 
@@ -75,7 +74,7 @@ class Flights:
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
         self._abandoned: deque[Seat] = deque()
-        _tables.add(self)
+        after_fork(self.forget)
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -186,17 +185,6 @@ class Flights:
     def _remove(self, flight: Flight) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
-
-
-_tables: weakref.WeakSet[Flights] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for table in _tables:
-        table.forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def too_late() -> DeadlineExceeded:

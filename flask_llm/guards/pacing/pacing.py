@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from flask_llm.forks import after_fork
 from flask_llm.guards.pacing.headers import Brake, brake, held
 from flask_llm.guards.pacing.heartbeat import Heartbeat
 from flask_llm.guards.pacing.line import Line
@@ -20,6 +19,7 @@ from flask_llm.providers import Provider
 from flask_llm.retry import Deadline
 
 _heartbeat = Heartbeat()
+after_fork(_heartbeat.forget)
 
 
 class Pacing:
@@ -54,7 +54,7 @@ class Pacing:
         )
         self._process = secrets.token_hex(8)
         self._lines: dict[str, Line] = {}
-        _pacings.add(self)
+        after_fork(self.forget)
 
     @contextmanager
     def slot(
@@ -122,18 +122,6 @@ class Pacing:
             clock=self._clock,
             now=self._now,
         )
-
-
-_pacings: weakref.WeakSet[Pacing] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    _heartbeat.forget()
-    for pacing in _pacings:
-        pacing.forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class Slot:
