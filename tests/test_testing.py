@@ -842,6 +842,26 @@ def test_test_file_of_the_documentation_passes(run):
     result.assert_outcomes(passed=tests)
 
 
+def test_recording_of_the_documentation(run, provider_rows, emulator, monkeypatch):
+    page = ROOT / "docs" / "testing.md"
+    section = page.read_text("utf-8").partition("## Recordings\n")[2]
+    (example,) = re.findall(
+        r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL
+    )
+    files = blocks(page)
+    files["test_summaries"] += example
+    name = re.search(r"def (test_\w+)", example)[1]
+    row = provider_rows["openai"]
+    monkeypatch.setenv("OPENAI_API_KEY", row["api_key"])
+    monkeypatch.setenv("OPENAI_BASE_URL", row["base_url"])
+
+    run("-k", name, "--llm-record", **files).assert_outcomes(passed=1)
+    asked = len(emulator.requests)
+    run("-k", name, **files).assert_outcomes(passed=1)
+
+    assert asked == len(emulator.requests) == 1
+
+
 def test_settings_of_the_documentation_are_those_of_the_package():
     page = (ROOT / "docs" / "testing.md").read_text("utf-8")
     (code,) = re.findall(r"^```python\n(\{.*?\})\n```", page, re.MULTILINE | re.DOTALL)
