@@ -629,6 +629,32 @@ def test_parts_are_put_together_by_their_index():
     assert texts == ["ab", "c"]
 
 
+def test_items_that_are_not_numbered_are_told_apart_by_their_ids():
+    called_for = called(arguments='{"city": "Oslo"}')
+
+    fold, chunks = fed(
+        CREATED,
+        unnumbered(added(message("", content=[]))),
+        unnumbered(added(called(arguments=""))),
+        unnumbered(delta("output_text", "Let me "), item_id="msg_1"),
+        unnumbered(delta("function_call_arguments", '{"city'), item_id="fc_1"),
+        unnumbered(delta("output_text", "look."), item_id="msg_1"),
+        unnumbered(done(message("Let me look."))),
+        unnumbered(done(called_for)),
+        ended(message("Let me look."), called_for),
+    )
+
+    call = ToolCall("call_1", "weather", {"city": "Oslo"}, '{"city": "Oslo"}')
+    assert chunks == [Chunk("Let me "), Chunk("look."), Chunk(tool_call=call)]
+    assert fold.raw["output"] == [message("Let me look."), called_for]
+
+
+def unnumbered(event, **more):
+    """Make the event as llama.cpp has it."""
+    kept = {name: value for name, value in event.items() if name != "output_index"}
+    return kept | more
+
+
 def test_call_that_broke_off_is_kept_as_far_as_it_came():
     fold, chunks = fed(
         CREATED,
@@ -684,6 +710,7 @@ def test_stream_ends_with_any_final_status(status, finish):
         delta("output_text", "x", content_index="0"),
         delta("output_text", "x", index=None),
         delta("function_call_arguments", "x", index=9),
+        {"type": "response.output_text.delta", "delta": "x"},
         added("x"),
         done({}),
         ended("x"),

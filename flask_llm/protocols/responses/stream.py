@@ -80,8 +80,9 @@ class _Item:
 class _Fold(JsonFold):
     """Items grow by their index; one that is whole takes the place of its pieces.
 
-    The last event holds the whole answer. Its items are taken where none came before
-    that was whole: their encrypted reasoning is as good, and what was shown stays true.
+    Servers that send no index (llama.cpp) name the item by its id. The last event holds
+    the whole answer. Its items are taken where none came before that was whole: their
+    encrypted reasoning is as good, and what was shown stays true.
     """
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class _Fold(JsonFold):
         self._head: dict[str, Any] = {}
         self._items: dict[int, _Item] = {}
         self._whole: dict[int, dict[str, Any]] = {}
+        self._places: dict[str, int] = {}
         self._finished = False
 
     @property
@@ -111,17 +113,22 @@ class _Fold(JsonFold):
         if kind in _PARTS:
             yield from self._grow(body)
         elif kind == _ARGUMENTS:
-            self._items[_number(body["output_index"])].append_arguments(
-                string(body["delta"])
-            )
+            self._items[self._place(body)].append_arguments(string(body["delta"]))
         elif kind == "response.output_item.added":
-            self._items[_number(body["output_index"])] = _Item(body["item"])
+            self._items[self._place(body)] = _Item(body["item"])
         elif kind == "response.output_item.done":
-            yield from self._complete(_number(body["output_index"]), body["item"])
+            yield from self._complete(self._place(body), body["item"])
         elif isinstance(body.get("response"), Mapping):
             yield from self._answer(body["response"], ends=kind in _ENDS)
         elif body.get("object") == "response":  # no stream, though one was asked for
             yield from self._answer(body, ends=True)
+
+    def _place(self, event: Mapping[str, Any]) -> int:
+        """Return the index of the item that an event is about."""
+        if "output_index" in event:
+            return _number(event["output_index"])
+        name = string(event.get("item_id") or event["item"]["id"])
+        return self._places.setdefault(name, len(self._places))
 
     def _answer(self, answer: Mapping[str, Any], *, ends: bool) -> Iterator[Chunk]:
         self._head = {key: value for key, value in answer.items() if key != "output"}
@@ -132,7 +139,7 @@ class _Fold(JsonFold):
             self._finished = True
 
     def _grow(self, event: dict[str, Any]) -> Iterator[Chunk]:
-        kind, index = event["type"], _number(event["output_index"])
+        kind, index = event["type"], self._place(event)
         if index not in self._items:
             self._items[index] = _Item({"type": _PARTS[kind][0]})
         item = self._items[index]
