@@ -44,7 +44,8 @@ class Problem:
 
 _CONTEXT = re.compile(
     r"context.?(length|window|size)|maximum context|too many tokens"
-    r"|prompt is too long|input token count.*exceeds|num_ctx",
+    r"|prompt is too long|input token count.*exceeds|num_ctx"
+    r"|input \(\d+ tokens\) is too large",
     re.IGNORECASE | re.DOTALL,
 )
 _PARAMETER = re.compile(
@@ -54,6 +55,12 @@ _PARAMETER = re.compile(
     r"[^.;\n]{0,60}\b(model|anthropic-version)\b",
     re.IGNORECASE,
 )
+_UNFIT = re.compile(
+    r"^(image|audio|video) input is not supported"
+    r"|^Failed to parse (messages|tool call arguments)"
+)
+"""Refusals for good that llama.cpp words as failures of its own, with status 500."""
+
 _NAMED = re.compile(
     r"^([a-z_]\w*(?:\.\w+)*): |parameter: '([\w.]+)'"
     r"|Unknown name \"(\w+)\"|`([a-z_.]+)`"
@@ -259,6 +266,8 @@ def _by_message(
     long = kind in {InvalidRequestError, RequestTooLarge, ServerError, None}
     if long and _CONTEXT.search(message):
         return ContextLengthExceeded
+    if kind is ServerError and _UNFIT.search(message):
+        return InvalidRequestError
     if kind in _MAY_BE_SPENT and _SPENT.search(message):
         return QuotaExhaustedError
     if kind is InvalidRequestError and _PARAMETER.search(message):

@@ -18,7 +18,12 @@ from flask_llm.chat import (
     ToolCall,
     ToolResult,
 )
-from flask_llm.errors import InvalidRequestError, ProviderError, ServerError
+from flask_llm.errors import (
+    ContextLengthExceeded,
+    InvalidRequestError,
+    ProviderError,
+    ServerError,
+)
 from flask_llm.protocols import chat_completions as chat
 from flask_llm.providers import BUILT_IN
 from flask_llm.wire import Event, Reply
@@ -489,6 +494,29 @@ def test_error_of_any_shape_keeps_its_words(body, message):
 
     assert type(found) is ProviderError
     assert found.provider_message == message
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("image input is not supported - hint: no mmproj", InvalidRequestError),
+        (
+            "Failed to parse messages: Missing 'role' in message: {}",
+            InvalidRequestError,
+        ),
+        ("Failed to parse tool call arguments as JSON: [...]", InvalidRequestError),
+        ("input (4201 tokens) is too large to process.", ContextLengthExceeded),
+        ("Compute error.", ServerError),
+    ],
+)
+def test_refusals_for_good_of_llama_cpp_are_told_from_its_failures(message, kind):
+    problem = {"code": 500, "type": "server_error", "message": message}
+    body = json.dumps({"error": problem}).encode()
+
+    found = chat.error(Reply(status=500, body=body))
+
+    assert type(found) is kind
+    assert found.is_retryable is (kind is ServerError)
 
 
 def test_request_that_never_fits_is_told_from_one_that_has_to_wait():
