@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from itertools import dropwhile, takewhile
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from flask_llm.chat import Chunk, Completion, Message, Part, Prompt, Text
+from flask_llm.chat import Chunk, Completion, Message, Part, Prompt, Text, ToolCall
 from flask_llm.errors import InvalidRequestError, ProviderError, ResponseError
 from flask_llm.protocols.problems import in_band
-from flask_llm.providers import Provider
+from flask_llm.providers import Provider, Quirks
 from flask_llm.wire import Call, Event, Reply
 
 OPENING = "(The conversation begins.)"
@@ -106,6 +107,14 @@ def alternating(
     if joined and joined[0][0] != "user":
         joined.insert(0, ("user", [text(OPENING)]))
     return joined
+
+
+def arguments(call: ToolCall, quirks: Quirks) -> str:
+    """Write the arguments of a call for the history, as far as they are JSON."""
+    is_json = call.valid and call.raw_arguments.strip()
+    if is_json or quirks.loose_arguments:
+        return call.raw_arguments
+    return json.dumps(call.arguments, ensure_ascii=False)
 
 
 def unsendable(part: Part, whom: str, cure: str) -> InvalidRequestError:

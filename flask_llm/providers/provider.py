@@ -37,6 +37,9 @@ class Quirks:
     """Whether streams are padded unless asked not to be."""
     echo: tuple[str, ...] = ()
     """Fields of an assistant message that the server wants back with its tool calls."""
+    loose_arguments: bool = False
+    """Whether arguments of a tool that are no JSON may go back as the model wrote
+    them; where they may not, the server reads them again."""
     dimensions: str = "dimensions"
     """What the length of an embedding is called."""
     embed_base64: bool = False

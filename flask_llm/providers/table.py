@@ -13,6 +13,7 @@ _OPENAI = Quirks(
     developer_role=True,
     strict=True,
     obfuscation=True,
+    loose_arguments=True,
     embed_base64=True,
     # OpenAI takes 2,048; so many vectors of 3,072 would pass LLM_MAX_RESPONSE_BYTES.
     embed_texts=1_024,

@@ -227,6 +227,28 @@ def test_history_with_tools_is_sent_under_matching_ids(provider, call_id, expect
     ]
 
 
+@pytest.mark.parametrize(
+    ("provider", "written", "expected"),
+    [
+        ("openai", '{"city', '{"city'),
+        ("azure", '{"city', '{"city'),
+        ("llama.cpp", '{"city', "{}"),
+        ("groq", '["city"]', "{}"),
+        ("vllm", " ", "{}"),
+        ("vllm", '{ "city": "Oslo" }', '{ "city": "Oslo" }'),
+    ],
+)
+def test_arguments_that_are_no_json_go_back_where_they_are_not_read(
+    provider, written, expected
+):
+    call = ToolCall.from_wire("call_1", "weather", written)
+
+    body = sent("Hi", Message("assistant", [call]), provider=provider)
+
+    (turn,) = body["messages"][1]["tool_calls"]
+    assert turn["function"]["arguments"] == expected
+
+
 def test_results_of_several_calls_are_a_message_each():
     body = sent("Hi", Message("tool", [ToolResult("a", "4"), ToolResult("b", "5")]))
 

@@ -261,6 +261,17 @@ def test_history_without_state_is_made_anew():
     ]
 
 
+@pytest.mark.parametrize(
+    ("provider", "written"), [("openai", '{"city'), ("vllm", "{}")]
+)
+def test_arguments_that_broke_off_go_back_where_they_are_not_read(provider, written):
+    broken = Message("assistant", [ToolCall("a", "weather", {}, '{"city')])
+
+    _, call = items("Hi", broken, provider=provider)
+
+    assert call["arguments"] == written
+
+
 @pytest.mark.parametrize("call_id", ["toolu/1", "x" * 65])
 def test_tool_ids_from_elsewhere_are_made_to_fit(call_id):
     _, call, result = items(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
-from flask_llm.protocols.base import merged, present, unsendable
+from flask_llm.protocols.base import arguments, merged, present, unsendable
 from flask_llm.protocols.schemas import (
     instructed,
     named,
@@ -81,7 +81,7 @@ def _assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
             {
                 "id": _tool_id(call.id, quirks),
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.raw_arguments},
+                "function": {"name": call.name, "arguments": arguments(call, quirks)},
             }
             for call in message.tool_calls
         ]

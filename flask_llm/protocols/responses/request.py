@@ -16,7 +16,7 @@ from flask_llm.chat import (
     ToolCall,
     ToolResult,
 )
-from flask_llm.protocols.base import dig, merged, present, unsendable
+from flask_llm.protocols.base import arguments, dig, merged, present, unsendable
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import named, replaced, strict_parameters
 from flask_llm.providers import Provider, Quirks, is_reasoning
@@ -84,23 +84,25 @@ def _input(prompt: Prompt, quirks: Quirks) -> list[dict[str, Any]]:
         if message.role == "system":
             items.append({"role": system, "content": message.text})
         elif message.role == "assistant":
-            items += _assistant(message, prompt, ids)
+            items += _assistant(message, prompt, ids, quirks)
         else:
             items += _user(message, ids)
     return items
 
 
-def _assistant(message: Message, prompt: Prompt, ids: ToolIds) -> list[dict[str, Any]]:
+def _assistant(
+    message: Message, prompt: Prompt, ids: ToolIds, quirks: Quirks
+) -> list[dict[str, Any]]:
     state = message.state_for(prompt.provider, prompt.model)
     if isinstance(state, list):
         for call in message.tool_calls:
             ids.keep(call.id)
         return state
     parts = [part for part in message.content if part != Text("")]
-    return [_said(part, ids) for part in parts]
+    return [_said(part, ids, quirks) for part in parts]
 
 
-def _said(part: Part, ids: ToolIds) -> dict[str, Any]:
+def _said(part: Part, ids: ToolIds, quirks: Quirks) -> dict[str, Any]:
     match part:
         case Text():
             return {"role": "assistant", "content": part.text}
@@ -109,7 +111,7 @@ def _said(part: Part, ids: ToolIds) -> dict[str, Any]:
                 "type": "function_call",
                 "call_id": ids.call(part.id),
                 "name": part.name,
-                "arguments": part.raw_arguments,
+                "arguments": arguments(part, quirks),
             }
     raise unsendable(part, "A turn of the assistant", "give it in one of the user")
 
