@@ -12,7 +12,7 @@ import pytest
 from conftest import read_rows
 from hypothesis import given
 from hypothesis import strategies as st
-from sockets import free_port, wait_until
+from sockets import answering, free_port, reply, serving, wait_until
 
 import flask_llm
 from flask_llm import signals, tokens
@@ -493,6 +493,27 @@ def test_texts_may_come_from_anything_that_can_be_iterated(app, emulator):
 @each_api
 def test_dimensions_reach_the_provider(app, emulator, api):
     assert len(flask_llm.embed("Oslo", model=MODELS[api], dimensions=256)[0]) == 256
+
+
+def test_vectors_of_another_length_than_asked_for_are_paid_for_and_refused(make_app):
+    item = {"object": "embedding", "index": 0, "embedding": [0.1] * 6}
+    usage = {"prompt_tokens": 1000, "total_tokens": 1000}
+    body = json.dumps({"object": "list", "data": [item], "usage": usage}).encode()
+
+    with serving(answering(reply(body))) as server:
+        row = {"protocol": "chat_completions", "base_url": server.url}
+        app = make_app(
+            LLM_PROVIDERS={"house": row}, LLM_PRICES={"house/*": {"input": 2}}
+        )
+        with app.app_context(), pytest.raises(ResponseError) as caught:
+            flask_llm.embed("Oslo", model="house/fixed", dimensions=3, cache=True)
+
+    (row,) = read_rows(app)
+    assert (row.status, row.error_code) == ("failed", "wrong_dimensions")
+    assert (row.input_tokens, row.cost_nanos) == (1000, 2_000_000)
+    assert caught.value.cost_usd == Decimal("0.002")
+    assert not caught.value.is_retryable
+    assert "dimensions=3" in str(caught.value)
 
 
 def test_the_answer_is_json_too(app, emulator):

@@ -1,11 +1,11 @@
-"""Answers held against the schema that was asked for, and mended where they can be."""
+"""Answers held against what was asked for, and mended where they can be."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from flask_llm.chat import Completion, Message, Prompt, Question
+from flask_llm.chat import Completion, Embeddings, Inputs, Message, Prompt, Question
 from flask_llm.client.job import Whole
 from flask_llm.errors import ContentFilteredError, ResponseError, SchemaError
 from flask_llm.schema import MisfitError, Schema
@@ -16,17 +16,32 @@ _CUT_SHORT = {"length", "pause"}
 def fitted(question: Question, answer: Whole) -> Whole:
     """Return an answer with what it says in ``parsed``, where a schema was asked for.
 
-    One that asks for tools has said nothing yet, and vectors never do.
+    One that asks for tools has said nothing yet.
 
     :raises SchemaError: where it does not fit.
     :raises ContentFilteredError: where the model refused.
-    :raises ResponseError: where the answer was cut short.
+    :raises ResponseError: where the answer was cut short, or vectors have not the
+        length that was asked for.
     """
+    if isinstance(question, Inputs) and isinstance(answer, Embeddings):
+        _measure(question, answer)
     if not isinstance(question, Prompt) or not isinstance(answer, Completion):
         return answer
     if question.schema is None or answer.tool_calls:
         return answer
     return replace(answer, parsed=_read(question, question.schema, answer))
+
+
+def _measure(inputs: Inputs, answer: Embeddings) -> None:
+    """See that a server has not passed over ``dimensions``, as some do."""
+    length = len(answer[0])
+    if inputs.dimensions not in {None, length}:
+        raise ResponseError(
+            f"The vectors have {length} numbers, and dimensions={inputs.dimensions} "
+            "was asked for: this server or model knows no other length; leave it out.",
+            code="wrong_dimensions",
+            completion=answer,
+        )
 
 
 def _read(prompt: Prompt, schema: Schema, completion: Completion) -> Any:

@@ -266,6 +266,15 @@ def test_text_that_is_too_long_for_a_vector_is_refused_once(app):
     assert caught.value.attempts == 1
 
 
+def test_vectors_of_another_length_than_asked_for_are_an_error(app, rows):
+    with pytest.raises(ResponseError) as caught:
+        flask_llm.embed("a cat", model=MODEL, dimensions=64)
+
+    (row,) = rows()
+    assert caught.value.code == row.error_code == "wrong_dimensions"
+    assert row.input_tokens == caught.value.usage.input_tokens > 0
+
+
 def test_option_that_is_wrong_is_named_in_the_server_s_words(app):
     with pytest.raises(InvalidRequestError) as caught:
         flask_llm.complete("Say hello.", extra={"max_tokens": "ten"})
