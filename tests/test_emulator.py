@@ -1209,12 +1209,12 @@ def test_unknown_paths_answer_404_in_the_shape_of_the_provider(url, emulator):
     openai = requests.post(f"{url}/v1/threads", json={}, timeout=5)
     google = requests.get(f"{url}/v1beta/files", timeout=5)
     headers = {"anthropic-version": "2026-10-21"}
-    batches = requests.get(f"{url}/v1/messages/batches", headers=headers, timeout=5)
+    messages = requests.get(f"{url}/v1/messages/nobody", headers=headers, timeout=5)
 
-    assert {openai.status_code, google.status_code, batches.status_code} == {404}
+    assert {openai.status_code, google.status_code, messages.status_code} == {404}
     assert openai.json()["error"]["message"] == "Invalid URL (POST /v1/threads)"
     assert google.json()["error"]["status"] == "NOT_FOUND"
-    assert batches.json()["error"]["type"] == "not_found_error"
+    assert messages.json()["error"]["type"] == "not_found_error"
     assert len(emulator.requests) == 3
 
 

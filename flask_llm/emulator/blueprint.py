@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import hmac
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from .batches import BatchCourse, Batches, House, parse_course
 from .chat_completions import CHAT_COMPLETIONS
 from .dialect import Ask, Call, Dialect, Problem, RejectedError, mapping
+from .door import Decide, Door
 from .embeddings import EMBED_CONTENT, EMBEDDINGS
 from .generate_content import GENERATE_CONTENT
 from .messages import MESSAGES
 from .models import acting
 from .plan import Scene, refusal
-from .play import play
 from .responses import RESPONSES
 from .script import Item, parse_item
 from .steps import Plan
-from .traffic import Arrival, Traffic, Visit
+from .traffic import Arrival
+
+_Scripted = TypeVar("_Scripted")
 
 
 class Emulator:
@@ -48,7 +49,9 @@ class Emulator:
         to stand in for servers that are compatible and have some of their own.
     :param keep: how many requests stay on record.
     :param control: let requests to ``<prefix>/control`` script it and read the record.
+    :param batch_polls: how many polls find a batch at work before it has ended.
     :param sleep: how to pause.
+    :param clock: what time it is, for the dates in batches and files.
     """
 
     def __init__(
@@ -60,34 +63,53 @@ class Emulator:
         strict: bool = True,
         keep: int = 10_000,
         control: bool = True,
+        batch_polls: int = 0,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._api_key = api_key
         self._interval_seconds = interval_seconds
-        self._strict = strict
-        self._sleep = sleep
-        self._traffic = Traffic(keep=keep)
+        self._door = Door(api_key=api_key, strict=strict, keep=keep, sleep=sleep)
+        self._traffic = self._door.traffic
         self._script: deque[tuple[str | None, Item]] = deque()
+        self._courses: deque[tuple[str | None, BatchCourse]] = deque()
         self._lock = threading.Lock()
+        house = House(
+            check_key=self._door.check_key,
+            answer=self._plan,
+            course=self._course,
+            clock=clock,
+            polls=batch_polls,
+        )
+        self._batches = Batches(house, self._door)
         self.blueprint = Blueprint(name, __name__)
         """Register it with a ``url_prefix``."""
         self._add_routes()
         if control:
             self._add_control()
 
-    def script(self, *items: Item, model: str | None = None) -> None:
+    def script(self, *items: Item | BatchCourse, model: str | None = None) -> None:
         """Queue what the next requests get, in order; refused ones use nothing up.
 
-        :param items: :class:`Answer` and :class:`Fault` values.
+        The lines of a batch take their answers from here as single requests do, when
+        the batch is made; how it goes is a queue of its own.
+
+        :param items: :class:`Answer` and :class:`Fault` values, and
+            :class:`BatchCourse` for batches.
         :param model: keep these items for requests that name this model.
         """
         with self._lock:
-            self._script.extend((model, item) for item in items)
+            for item in items:
+                if isinstance(item, BatchCourse):
+                    self._courses.append((model, item))
+                else:
+                    self._script.append((model, item))
 
     def reset(self) -> None:
-        """Forget the script and the record, and start counting again."""
+        """Forget script, batches and the record, and start counting again."""
         with self._lock:
             self._script.clear()
+            self._courses.clear()
+        self._batches.reset()
         self._traffic.reset()
 
     @property
@@ -131,6 +153,8 @@ class Emulator:
             rest = f"/{version}/<path:target>"
             add(rest, f"unknown_{version}", unknown, methods=methods)
 
+        self._batches.add_routes(self.blueprint)
+
     def _add_control(self) -> None:
         add = self.blueprint.add_url_rule
         add("/control", "show", self._show, methods=["GET"])
@@ -139,121 +163,67 @@ class Emulator:
     def _named_in_body(self, dialect: Dialect) -> Response:
         body = mapping(request.get_json(silent=True, force=True))
         model, stream = str(body.get("model") or ""), body.get("stream") is True
-        return self._serve(dialect, model=model, stream=stream)
+        decide = partial(self._plan, dialect)
+        return self._door.serve(decide, model=model, stream=stream)
 
     def _named_in_path(self, version: str, target: str) -> Response:
         model, _, verb = target.rpartition(":")
         stream = verb == "streamGenerateContent"
         dialect = EMBED_CONTENT.get(verb, GENERATE_CONTENT)
-        return self._serve(
-            dialect, model=model, stream=stream, version=version, verb=verb
+        decide: Decide = partial(self._plan, dialect)
+        if verb == "batchGenerateContent":
+            decide = self._batches.create_google
+        return self._door.serve(
+            decide, model=model, stream=stream, version=version, verb=verb
         )
 
     def _unknown(self, version: str, target: str) -> Response:
         """Answer 404 in the shape of whoever was probably meant."""
-        serial, visit = self._traffic.arrive()
-        try:
-            self._record(request.get_json(silent=True, force=True))
-        finally:
-            visit.leave()
         message = f"Invalid URL ({request.method} /{version}/{target})"
         problem = Problem(status=404, message=message, code="")
         dialect = CHAT_COMPLETIONS if version == "v1" else GENERATE_CONTENT
         if "anthropic-version" in request.headers:
             dialect = MESSAGES
-        plan = refusal(dialect, serial, problem)
-        return Response(plan.body, plan.status, dict(plan.headers))
-
-    def _serve(
-        self,
-        dialect: Dialect,
-        *,
-        model: str,
-        stream: bool,
-        version: str = "v1",
-        verb: str = "",
-    ) -> Response:
-        """Let one request in, decide what it gets, and play that."""
-        serial, visit = self._traffic.arrive()
-        try:
-            body = request.get_json(silent=True, force=True)
-            self._record(body, model=model, stream=stream)
-            call = Call(
-                model=model,
-                stream=stream,
-                version=version,
-                verb=verb,
-                headers=_headers(),
-                query=request.args.to_dict(),
-                body=mapping(body),
-                serial=serial,
-                strict=self._strict,
-            )
-            plan = self._plan(dialect, call, readable=isinstance(body, dict))
-        except BaseException:
-            visit.leave()
-            raise
-        return self._response(plan, visit)
-
-    def _record(self, body: object, *, model: str = "", stream: bool = False) -> None:
-        self._traffic.record(
-            Arrival(
-                time=time.monotonic(),
-                method=request.method,
-                path=request.path,
-                query=request.query_string.decode(),
-                headers=_headers(),
-                body=body,
-                model=model,
-                stream=stream,
-            )
+        return self._door.serve(
+            lambda call: refusal(dialect, call.serial, problem), version=version
         )
 
-    def _plan(self, dialect: Dialect, call: Call, *, readable: bool) -> Plan:
+    def _plan(self, dialect: Dialect, call: Call) -> Plan:
         try:
-            ask = self._checked(dialect, call, readable=readable)
+            ask = self._checked(dialect, call)
         except RejectedError as rejected:
             return refusal(dialect, call.serial, rejected.problem)
         item = self._next(ask.model) or acting(ask.model, call.serial)
         return Scene(dialect, ask, self._interval_seconds).plan(item)
 
-    def _checked(self, dialect: Dialect, call: Call, *, readable: bool) -> Ask:
-        key = dialect.key(call)
-        if self._api_key is not None and not hmac.compare_digest(
-            key.encode(), self._api_key.encode()
-        ):
-            raise RejectedError(dialect.wrong_key)
-        if not readable:
+    def _checked(self, dialect: Dialect, call: Call) -> Ask:
+        self._door.check_key(dialect, call)
+        if not call.readable:
             raise RejectedError(dialect.malformed)
         return dialect.read(call)
 
     def _next(self, model: str) -> Item | None:
-        """Take from the script the first item that is meant for this model."""
+        """Take from the script what the next request for this model gets."""
         with self._lock:
-            for place, (wanted, item) in enumerate(self._script):
-                if wanted is None or wanted == model:
-                    del self._script[place]
-                    return item
-        return None
+            return _take(self._script, model)
 
-    def _response(self, plan: Plan, visit: Visit) -> Response:
-        connection = _connection(request.environ)
-        body = play(plan, connection=connection, sleep=self._sleep, visit=visit)
-        response = Response(body, plan.status, dict(plan.headers))
-        if plan.content_length is not None:
-            response.headers["Content-Length"] = str(plan.content_length)
-        # A body that nobody began to read never reaches its own clean-up.
-        response.call_on_close(partial(visit.leave, abandoned=True))
-        return response
+    def _course(self, model: str) -> BatchCourse | None:
+        """Take from the script how the next batch for this model goes."""
+        with self._lock:
+            return _take(self._courses, model)
 
     def _show(self) -> ResponseReturnValue:
         with self._lock:
-            scripted = len(self._script)
+            scripted = len(self._script) + len(self._courses)
         times = [arrival.time for arrival in self.requests]
         return jsonify({**self._traffic.counts(), "scripted": scripted, "times": times})
 
     def _control(self) -> ResponseReturnValue:
-        """Script this emulator from another process; see :func:`parse_item`."""
+        """Script this emulator from another process.
+
+        Entries are read by :func:`parse_item`; ``{"batch": …}`` by
+        :func:`parse_course`.
+        """
         try:
             order = mapping(request.get_json(silent=True, force=True))
             entries = [_entry(data) for data in order.get("script", [])]
@@ -266,17 +236,18 @@ class Emulator:
         return self._show()
 
 
-def _entry(data: Mapping[str, Any]) -> tuple[str | None, Item]:
+def _entry(data: Mapping[str, Any]) -> tuple[str | None, Item | BatchCourse]:
     rest = dict(data)
     model = rest.pop("model", None)
+    if set(rest) == {"batch"}:
+        return model, parse_course(rest["batch"])
     return model, parse_item(rest)
 
 
-def _headers() -> dict[str, str]:
-    return {name.lower(): value for name, value in request.headers.items()}
-
-
-def _connection(environ: Mapping[str, Any]) -> socket.socket | None:
-    """Find the client's socket where the server shows it: werkzeug and gunicorn do."""
-    found = environ.get("werkzeug.socket") or environ.get("gunicorn.socket")
-    return found if isinstance(found, socket.socket) else None
+def _take(queue: deque[tuple[str | None, _Scripted]], model: str) -> _Scripted | None:
+    """Take the first item that is meant for this model, or for any."""
+    for place, (wanted, item) in enumerate(queue):
+        if wanted is None or wanted == model:
+            del queue[place]
+            return item
+    return None

@@ -28,6 +28,8 @@ class Call:
     """1 for the first request an emulator sees; ids are made of it."""
     strict: bool = True
     """Whether parameters that the provider does not know are refused."""
+    readable: bool = True
+    """Whether the body was a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)

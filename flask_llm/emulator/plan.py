@@ -28,7 +28,16 @@ class Scene:
     def plan(self, item: Item | None) -> Plan:
         """Lay out the whole response; ``None`` is the default answer."""
         fault = Fault(answer=item) if not isinstance(item, Fault) else item
-        plan = self._body(fault)
+        instead = self._instead(fault)
+        plan = self._answered(fault) if instead is None else instead
+        return self._finished(plan, fault)
+
+    def disturbed(self, plan: Plan, fault: Fault) -> Plan:
+        """Do to a response that was laid out elsewhere what a fault says."""
+        instead = self._instead(fault)
+        return self._finished(plan if instead is None else instead, fault)
+
+    def _finished(self, plan: Plan, fault: Fault) -> Plan:
         headers = {**self.dialect.headers(self.ask.serial), **plan.headers}
         if fault.retry_after is not None:
             headers["Retry-After"] = str(fault.retry_after)
@@ -40,7 +49,8 @@ class Scene:
         events = self.ask.stream and self.ask.sse
         return self.dialect.stream_type if events else self.dialect.json_type
 
-    def _body(self, fault: Fault) -> Plan:
+    def _instead(self, fault: Fault) -> Plan | None:
+        """Lay out what a fault puts in the place of any answer."""
         if fault.redirect is not None:
             return whole("", "text/html", status=302, Location=fault.redirect)
         verbatim = self._verbatim(fault)
@@ -50,7 +60,7 @@ class Scene:
             return self._huge(fault.huge_bytes)
         if fault.refuses:
             return refusal(self.dialect, self.ask.serial, problem_of(fault))
-        return self._answered(fault)
+        return None
 
     def _verbatim(self, fault: Fault) -> Plan | None:
         status = fault.status or 200

@@ -36,11 +36,7 @@ def key(call: Call) -> str:
 
 def read(call: Call) -> Ask:
     """Check a request as Anthropic does and say what it asks for."""
-    version = call.headers.get("anthropic-version")
-    if version is None:
-        raise _refused("anthropic-version: header is required")
-    if version not in _VERSIONS:
-        raise _refused(f'anthropic-version: "{version}" is not a valid version')
+    version = check_version(call)
     body = call.body
     for name in ("model", "max_tokens", "messages"):
         if body.get(name) in (None, ""):
@@ -55,6 +51,16 @@ def read(call: Call) -> Ask:
     check_version_rules(version, body)
     check_model_rules(call.model, body)
     return _ask(call, body)
+
+
+def check_version(call: Call) -> str:
+    """Refuse a request without a known ``anthropic-version``; return which it is."""
+    version = call.headers.get("anthropic-version")
+    if version is None:
+        raise _refused("anthropic-version: header is required")
+    if version not in _VERSIONS:
+        raise _refused(f'anthropic-version: "{version}" is not a valid version')
+    return version
 
 
 def _ask(call: Call, body: dict[str, Any]) -> Ask:
