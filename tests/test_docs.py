@@ -120,3 +120,16 @@ def test_examples_of_tools_run(app, emulator, capsys):
     assert "sunny" in sent[1]
     assert "Too much: ask the owner." in sent[3]
     assert names["answer"].text == "Sunny indeed."
+
+
+def test_example_of_batches_runs(capsys):
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    section = page.partition("## Batches\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names = {}
+
+    exec(example, names)
+
+    assert capsys.readouterr().out.startswith("OPENAI_BASE_URL=http://127.0.0.1:")
+    control = names["providers"].test_client().get("/control")
+    assert control.json["scripted"] == 3

@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -930,6 +931,73 @@ def test_wrong_key_is_refused(api, status):
         accepted = call(api, url, "GET", ROOTS[api], key="right")
 
     assert (refused.status_code, accepted.status_code) == (status, 200)
+
+
+def test_google_key_may_be_in_the_query():
+    emulator = Emulator(api_key="right")
+    app = Flask("house")
+    app.register_blueprint(emulator.blueprint)
+    items = [{"request": BODIES["google"]}]
+    batch = {"displayName": "d", "inputConfig": {"requests": {"requests": items}}}
+    path = "v1/models/gemini-3.8-flash:batchGenerateContent"
+    with serve(app) as url:
+        options = {"params": {"key": "right"}, "timeout": 5}
+        made = requests.post(f"{url}/{path}", json={"batch": batch}, **options).json()
+        ended = requests.get(f"{url}/v1/{made['name']}", **options).json()
+
+    (item,) = ended["response"]["inlinedResponses"]["inlinedResponses"]
+    assert "response" in item
+
+
+@each_api
+def test_lenient_emulator_takes_parameters_it_does_not_know(api):
+    emulator = Emulator(strict=False)
+    app = Flask("house")
+    app.register_blueprint(emulator.blueprint)
+    path = ROOTS[api]
+    with serve(app) as url:
+        if api == "openai":
+            made = create_openai(url, [LINE], priority="high")
+        elif api == "anthropic":
+            body = {"requests": [ITEM], "priority": "high"}
+            made = call(api, url, "POST", path, json=body)
+        else:
+            items = [{"request": BODIES["google"]}]
+            config = {"requests": {"requests": items}}
+            batch = {"displayName": "d", "inputConfig": config, "colour": "red"}
+            path = "/v1/models/gemini-3.8-flash:batchGenerateContent"
+            made = call(api, url, "POST", path, json={"batch": batch})
+
+    assert made.status_code == 200
+
+
+def test_openai_file_of_too_many_lines_fails(url):
+    made = create_openai(url, "{}\n" * 50_001).json()
+
+    batch = call("openai", url, "GET", path_of("openai", made)).json()
+
+    assert [error["code"] for error in batch["errors"]["data"]] == ["too_many_tasks"]
+
+
+def test_anthropic_batch_of_too_many_requests_is_not_made(url):
+    body = {"requests": [{}] * 100_001}
+
+    refused = call("anthropic", url, "POST", "/v1/messages/batches", json=body)
+
+    assert refused.status_code == 400
+    assert "100000" in refused.json()["error"]["message"]
+
+
+def test_polls_at_the_same_time_each_count_once(url, emulator):
+    emulator.script(BatchCourse(polls=20))
+    path = submitted("openai", url)
+
+    with ThreadPoolExecutor(8) as pool:
+        states = list(pool.map(lambda _: state("openai", url, path), range(24)))
+
+    assert states.count("in_progress") == 19
+    assert states.count("finalizing") == 1
+    assert states.count("completed") == 4
 
 
 @each_api

@@ -84,7 +84,7 @@ class MessageBatches(Desk):
         check_version(call)
         if not self._found(call, ident).ended:
             raise _refused(f"Batch {ident} cannot be deleted: it has not ended.")
-        self._store.remove(self._owner(call), ident)
+        self._store.remove(ident)
         return self._told(call, {"id": ident, "type": "message_batch_deleted"})
 
     def results(self, call: Call, ident: str) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -58,7 +59,7 @@ class Draft:
     """What is wrong with the whole, which then fails."""
 
 
-class Desk:
+class Desk(ABC):
     """A provider's batch endpoints: each handler takes a call and lays out a response.
 
     Handlers raise :class:`RejectedError` for what the provider would refuse.
@@ -141,7 +142,6 @@ class Desk:
             call,
             model=line.model,
             verb=line.verb,
-            query={},
             body=dict(line.body),
             serial=serial,
             readable=True,
@@ -175,9 +175,9 @@ class Desk:
             raise RejectedError(self._no_batch(ident))
         return moments
 
+    @abstractmethod
     def _no_batch(self, ident: str) -> Problem:
         """Write what an id gets that the owner has no batch of."""
-        raise NotImplementedError
 
     def _told(
         self, call: Call, body: Mapping[str, Any], fault: Fault | None = None

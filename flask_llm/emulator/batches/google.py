@@ -98,7 +98,7 @@ class InlineBatches(Desk):
     def delete(self, call: Call, ident: str) -> Plan:
         """Forget a batch, ended or not."""
         self._found(call, f"batches/{ident}")
-        self._store.remove(self._owner(call), f"batches/{ident}")
+        self._store.remove(f"batches/{ident}")
         return self._told(call, {})
 
     def _no_batch(self, _ident: str) -> Problem:

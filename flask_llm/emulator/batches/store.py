@@ -41,12 +41,10 @@ class Store:
             after = self._batches[ident] = change(before)
             return before, after
 
-    def remove(self, owner: str, ident: str) -> None:
-        """Forget one, if the owner has it."""
+    def remove(self, ident: str) -> None:
+        """Forget a batch."""
         with self._lock:
-            batch = self._batches.get(ident)
-            if batch is not None and batch.owner == owner:
-                del self._batches[ident]
+            self._batches.pop(ident, None)
 
     def of(self, owner: str) -> Sequence[Batch]:
         """All of an owner's batches, the newest first."""
