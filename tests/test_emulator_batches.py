@@ -378,6 +378,7 @@ MISTAKES = [
     (jsonl([{**LINE, "method": "GET"}]), "invalid_method", 1),
     (jsonl([{**LINE, "url": "/v1/embeddings"}]), "invalid_url", 1),
     (jsonl([{**LINE, "custom_id": None}]), "missing_required_parameter", 1),
+    (jsonl([{**LINE, "custom_id": ["a"]}]), "missing_required_parameter", 1),
     (jsonl([{**LINE, "body": "hello"}]), "missing_required_parameter", 1),
     (
         jsonl([LINE, {**LINE, "custom_id": "b", "body": {"model": "gpt-4.1"}}]),
@@ -971,6 +972,31 @@ def test_lenient_emulator_takes_parameters_it_does_not_know(api):
     assert made.status_code == 200
 
 
+def test_openai_lines_without_a_model_are_refused_one_by_one(openai_sdk):
+    body = {"messages": BODIES["openai"]["messages"]}
+
+    made = sdk_batch(openai_sdk, openai_lines([body, body]))
+
+    batch = openai_sdk.batches.retrieve(made.id)
+    errors = rows(openai_sdk, batch.error_file_id)
+    assert (batch.status, batch.request_counts.failed) == ("completed", 2)
+    assert "model" in errors[0]["response"]["body"]["error"]["message"]
+
+
+def test_openai_file_that_is_no_text_comes_back_and_makes_no_batch(openai_sdk):
+    data = b"\xff\xfe\n"
+    file = openai_sdk.files.create(file=("in.jsonl", data), purpose="batch")
+
+    made = openai_sdk.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+    )
+
+    assert openai_sdk.files.content(file.id).content == data
+    assert openai_sdk.batches.retrieve(made.id).status == "failed"
+
+
 def test_openai_file_of_too_many_lines_fails(url):
     made = create_openai(url, "{}\n" * 50_001).json()
 
@@ -1073,6 +1099,8 @@ def test_course_is_scripted_from_another_process(url, emulator):
     [
         ({"pols": 1}, "pols"),
         ({"outcome": "lost"}, "lost"),
+        ({"polls": -1}, "polls"),
+        ({"done": -1}, "done"),
         ({"on_submit": {"text": "hello"}}, "Fault"),
     ],
 )

@@ -152,7 +152,6 @@ class Emulator:
             unknown = partial(self._unknown, version)
             rest = f"/{version}/<path:target>"
             add(rest, f"unknown_{version}", unknown, methods=methods)
-
         self._batches.add_routes(self.blueprint)
 
     def _add_control(self) -> None:

@@ -118,9 +118,9 @@ class Scene:
         return Plan(headers=headers, steps=tuple(steps), streaming=True)
 
 
-def whole(body: str, kind: str, *, status: int = 200, **headers: str) -> Plan:
+def whole(body: str | bytes, kind: str, *, status: int = 200, **headers: str) -> Plan:
     """Lay out a response that is sent in one piece."""
-    data = body.encode()
+    data = body.encode() if isinstance(body, str) else body
     return Plan(
         status=status,
         headers={"Content-Type": kind, **headers},

@@ -16,6 +16,8 @@ class BatchCourse:
     """Say how the next batch goes; what its lines are answered is scripted as ever.
 
     A batch advances when it is polled, not by the clock.
+
+    :raises ValueError: for an outcome that there is not, and for negative counts.
     """
 
     polls: int | None = None
@@ -43,20 +45,25 @@ class BatchCourse:
     on_results: Sequence[Fault | None] = ()
     """The same, where results are a download."""
 
+    def __post_init__(self) -> None:
+        if self.outcome not in get_args(Outcome):
+            known = ", ".join(get_args(Outcome))
+            raise ValueError(f"outcome {self.outcome!r} is none of {known}")
+        for name in ("polls", "done"):
+            count = getattr(self, name)
+            if count is not None and count < 0:
+                raise ValueError(f"{name} is {count}, but counts from 0")
+
 
 def parse_course(data: dict[str, Any]) -> BatchCourse:
     """Read a course from JSON; the keys are the fields' names.
 
     :param data: faults in it are objects of their own.
-    :raises ValueError: naming the keys that do not belong, or an unknown outcome.
+    :raises ValueError: naming the keys that do not belong, or what is no course.
     """
     unknown = sorted(set(data) - _FIELDS)
     if unknown:
         raise ValueError(f"not fields of a BatchCourse: {', '.join(unknown)}")
-    outcome = data.get("outcome", "completed")
-    if outcome not in get_args(Outcome):
-        known = ", ".join(get_args(Outcome))
-        raise ValueError(f"outcome {outcome!r} is none of {known}")
     faults = {
         "on_submit": _fault(data.get("on_submit")),
         "on_poll": [_fault(item) for item in data.get("on_poll", ())],

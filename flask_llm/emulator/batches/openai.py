@@ -83,7 +83,7 @@ class FileBatches(Desk):
         if file.batch:
             batch, _ = self._changed(call, file.batch, Batch.fetch)
             fault = fault_at(batch.course.on_results, batch.fetched)
-        plan = whole(file.content.decode(), "application/octet-stream")
+        plan = whole(file.content, "application/octet-stream")
         return self._sent(call, plan, fault)
 
     def delete_file(self, call: Call, ident: str) -> Plan:
@@ -107,7 +107,7 @@ class FileBatches(Desk):
             "input_file_id": file.id,
             "completion_window": body["completion_window"],
             "metadata": body.get("metadata"),
-            "model": found.model,
+            "model": found.model or None,
         }
         draft = Draft(
             prefix="batch_", lines=found.lines, request=kept, errors=found.errors

@@ -87,7 +87,8 @@ def _wrong(
     if not isinstance(item.get("body"), dict):
         message = "Missing required parameter: 'body'."
         yield "missing_required_parameter", message, "body"
-    if item.get("custom_id") in seen:
+    key = item.get("custom_id")
+    if isinstance(key, str) and key in seen:
         message = "The custom_id for this request is a duplicate of another request."
         yield "duplicate_custom_id", message, "custom_id"
     if item.get("method", "POST") != "POST":
@@ -96,7 +97,7 @@ def _wrong(
         message = "The URL of this request does not match the endpoint of the batch."
         yield "invalid_url", message, "url"
     named = mapping(item.get("body")).get("model")
-    if model is not None and named != model:
+    if model is not None and str(named or "") != model:
         message = "The model of this request does not match the rest of the batch."
         yield "mismatched_model", message, "body.model"
 
