@@ -43,6 +43,7 @@ SHOWN_ELSEWHERE = {
     "testing.md#A whole test file": (
         "test_testing.py::test_test_file_of_the_documentation_passes"
     ),
+    "testing.md#Batches": "test_docs.py::test_example_of_batches_runs",
     "testing.md#No way out": (
         "test_testing.py::test_test_file_of_the_documentation_passes"
     ),
