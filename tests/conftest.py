@@ -132,7 +132,9 @@ def rows(app):
 def read_rows(app):
     """Read the ledger's rows of an app, oldest first."""
     with app.extensions["llm"].database.begin() as connection:
-        return connection.execute(select(usage).order_by(usage.c.id)).all()
+        return connection.execute(
+            select(usage).order_by(usage.c.created_at, usage.c.id)
+        ).all()
 
 
 def service(name):
