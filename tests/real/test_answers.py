@@ -24,6 +24,7 @@ skip_without_model()
 
 PNG = Image(data=b"\x89PNG\r\n\x1a\n0")
 LONG = "word " * 2000
+WEATHER = "How is the weather in Paris?"
 SAME = {"temperature": 0}
 """Said by the caller, since Anthropic's protocol drops a setting of it."""
 
@@ -149,20 +150,17 @@ def test_model_asks_for_a_tool(app, model):
 
 def ask_for_the_weather(model, *, streamed, **options):
     options = {"model": model, "tools": [weather]} | SAME | options
-    question = "What is the weather in Paris?"
     if not streamed:
-        return flask_llm.complete(question, **options)
-    with flask_llm.stream(question, **options) as stream:
+        return flask_llm.complete(WEATHER, **options)
+    with flask_llm.stream(WEATHER, **options) as stream:
         shown = [chunk.tool_call for chunk in stream if chunk.tool_call]
     assert tuple(shown) == stream.completion.tool_calls
     return stream.completion
 
 
 def test_run_of_a_tool_ends_in_an_answer(app, rows, model):
-    question = "What is the weather in Paris?"
-
     answer = flask_llm.run_tools(
-        question, tools=[weather], model=model, max_tokens=48, **SAME
+        WEATHER, tools=[weather], model=model, max_tokens=48, **SAME
     )
 
     roles = [message.role for message in answer.messages]
@@ -191,7 +189,7 @@ def test_conversation_goes_on_after_a_call_that_was_cut(app, model, streamed):
 
     later = flask_llm.complete(
         [
-            Message("user", "What is the weather in Paris?"),
+            Message("user", WEATHER),
             answer.to_message(),
             Message("tool", [result]),
         ],
