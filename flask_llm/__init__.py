@@ -1,10 +1,11 @@
 """Call language models from Flask, and know and control what that costs."""
 
-from flask_llm.api import complete, complete_many, run_tools, stream
+from flask_llm.api import complete, complete_many, estimate, run_tools, stream
 from flask_llm.chat import (
     Chunk,
     Completion,
     Embeddings,
+    Estimate,
     File,
     Image,
     Message,
@@ -59,6 +60,7 @@ __all__ = [
     "ContextLengthExceeded",
     "DeadlineExceeded",
     "Embeddings",
+    "Estimate",
     "File",
     "Image",
     "InvalidRequestError",
@@ -90,6 +92,7 @@ __all__ = [
     "complete",
     "complete_many",
     "embed",
+    "estimate",
     "llm_bp",
     "run_tools",
     "stream",

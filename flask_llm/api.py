@@ -9,6 +9,7 @@ from flask import Flask, current_app
 
 from flask_llm.chat import (
     Completion,
+    Estimate,
     Message,
     Prompt,
     ToolLike,
@@ -121,6 +122,28 @@ def complete_many(
     )
 
 
+def estimate(
+    prompt: PromptLike, *, count: bool = False, **options: Unpack[Options]
+) -> Estimate:
+    """Say how many tokens a call would take and what it can cost, without making it.
+
+    Takes what :func:`complete` does, and speaks of one request to the first model:
+    retries that are billed, mended answers, rounds of tools and fallbacks come on top.
+    Nothing is sent, no key is needed, and no quota or budget is drawn on.
+
+    :param count: have the provider count the input, which is a request, though a free
+        one that leaves no row. OpenAI, Anthropic and Google can. Otherwise tiktoken
+        counts where it is installed, has its files and knows the model, and what stands
+        there instead is an upper bound.
+    :raises InvalidRequestError: where an option is wrong, or nobody can count.
+    :raises LLMError: with ``count``, where the provider cannot be reached or refuses.
+    """
+    state = current_state()
+    return state.client.estimator.estimate(
+        _prompt(state, prompt, options, is_sent=count), count=count
+    )
+
+
 def run_tools(
     prompt: PromptLike,
     *,
@@ -166,17 +189,25 @@ def open_stream(
     return state.client.stream(_prompt(state, prompt, options), heartbeat=heartbeat)
 
 
-def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
+def _prompt(
+    state: State, prompt: PromptLike, options: Options, *, is_sent: bool = True
+) -> Prompt:
+    """Return one question with all its options, ready to be asked.
+
+    :param is_sent: see that its providers have their keys.
+    """
     given = known(options)
     settings = state.settings
     provider, model = state.client.providers.resolve(given.pop("model", settings.model))
-    provider.check_ready()
+    if is_sent:
+        provider.check_ready()
     defaults: dict[str, Any] = {
         "max_tokens": settings.max_tokens,
         "temperature": settings.temperature,
     }
     filled = {name: value for name, value in defaults.items() if name not in given}
-    fallbacks = _fallbacks(state, f"{provider.name}/{model}", given)
+    whole = f"{provider.name}/{model}"
+    fallbacks = _fallbacks(state, whole, given, is_sent=is_sent)
     return Prompt(
         **attribution(state, given),
         provider=provider.name,
@@ -196,13 +227,16 @@ def _prompt(state: State, prompt: PromptLike, options: Options) -> Prompt:
     )
 
 
-def _fallbacks(state: State, model: str, given: dict[str, Any]) -> tuple[str, ...]:
+def _fallbacks(
+    state: State, model: str, given: dict[str, Any], *, is_sent: bool
+) -> tuple[str, ...]:
     """Return the models that stand in for one, each of them ready to be asked."""
     names = given.pop("fallbacks", state.settings.fallbacks.get(model, ()))
     found = []
     for name in several("fallbacks", names):
         provider, rest = state.client.providers.resolve(name)
-        provider.check_ready()
+        if is_sent:
+            provider.check_ready()
         found.append(f"{provider.name}/{rest}")
     return tuple(found)
 

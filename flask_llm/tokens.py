@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from flask_llm.chat import (
     Completion,
     Embeddings,
     File,
+    Image,
     Inputs,
-    Media,
     Message,
     Part,
     Prompt,
@@ -44,9 +44,11 @@ class Scale:
 
 LIKELY = Scale(BYTES_PER_TOKEN, IMAGE_TOKENS)
 
-WORST = Scale(bytes_per_token=2, image=5_000, file_bytes_per_token=10)
-"""Languages, code and digits stay above two bytes to a token; only text made for it has
-more. A page of a PDF has up to 3,000 tokens in 30 kB and more, and an image 5,000
+WORST = Scale(bytes_per_token=1, image=5_000, file_bytes_per_token=10)
+"""A token is a byte at least, in every tokenizer that falls back to bytes, as those of
+OpenAI, Google and Llama do. Most text has four of them, but base64 and scripts that a
+vocabulary hardly knows come down to less than two.
+A page of a PDF has up to 3,000 tokens in 30 kB and more, and an image 5,000
 (https://platform.claude.com/docs/en/build-with-claude/pdf-support and vision)."""
 
 
@@ -76,38 +78,77 @@ def _prompt(prompt: Prompt, scale: Scale) -> int:
     return total + sum(_message(message, scale) for message in prompt.messages)
 
 
-def input_ceiling(question: Question, body: Mapping[str, Any]) -> int:
-    """Return how many tokens a request can have, short of a text made to have more.
+Measure = Callable[[str], int]
+"""Tells how many tokens a text has."""
+
+
+def bytes_of(text: str) -> int:
+    """Return how many tokens a text can have at most: one for each byte."""
+    return len(text.encode("utf-8", "replace"))
+
+
+def input_ceiling(
+    question: Question, body: Mapping[str, Any], measure: Measure = bytes_of
+) -> int:
+    """Return how many tokens a request can have.
+
+    Images and files are reckoned (:data:`WORST`); what the provider adds of its own, as
+    results of its own tools, nobody can know before.
 
     :param body: as it is sent: state that goes back to a provider counts as well.
+    :param measure: counts the tokens of each text.
     """
+    media = _media_in(question)
+    files = [part for part in media if part.data]
+    encoded = {form for part in files for form in (part.base64, part.data_url)}
+    texts = (text for text in _texts(body) if text not in encoded)
+    return (
+        _template(question, body)
+        + sum(map(measure, texts))
+        + sum(_media(part, WORST) for part in media)
+    )
+
+
+_TEMPLATE_TOKENS = 100
+"""What a chat template adds, more or less."""
+
+_TOOLS_TOKENS = 600
+"""What it adds to explain tools or a schema: Anthropic up to 346 for tools
+(https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview), Llama 4 and
+Mistral about 450."""
+
+
+def _template(question: Question, body: Mapping[str, Any]) -> int:
+    if not isinstance(question, Prompt):
+        return 0
+    explained = question.tools or question.schema or body.get("tools")
+    return _TEMPLATE_TOKENS + (_TOOLS_TOKENS if explained else 0)
+
+
+def _media_in(question: Question) -> list[Image | File]:
     messages = question.messages if isinstance(question, Prompt) else ()
-    media = [
+    return [
         part
         for message in messages
         for part in message.content
-        if isinstance(part, Media)
+        if isinstance(part, Image | File)
     ]
-    sent = _bytes(body) - sum(len(part.base64) for part in media if part.data)
-    text = max(0, sent) // WORST.bytes_per_token
-    return _PREAMBLE_TOKENS + text + sum(_media(part, WORST) for part in media)
 
 
-_PREAMBLE_TOKENS = 50
-"""What the chat template adds, roughly, tools aside."""
-
-
-def _bytes(value: Any) -> int:
-    """Count the bytes of all that stands in a request."""
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all that stands in a request, names of fields included."""
     match value:
         case str():
-            return len(value.encode("utf-8", "replace"))
+            yield value
         case Mapping():
-            return sum(len(str(name)) + _bytes(inner) for name, inner in value.items())
+            for name, inner in value.items():
+                yield str(name)
+                yield from _texts(inner)
         case list() | tuple():
-            return sum(map(_bytes, value))
+            for inner in value:
+                yield from _texts(inner)
         case _:
-            return len(str(value))
+            yield str(value)
 
 
 _CAPS = (
@@ -155,9 +196,16 @@ def _message(message: Message, scale: Scale) -> int:
 
 
 def _media(part: Part, scale: Scale) -> int:
-    if isinstance(part, File) and part.data and scale.file_bytes_per_token:
-        return max(scale.image, len(part.data) // scale.file_bytes_per_token)
-    return scale.image
+    if not (isinstance(part, File) and part.data and scale.file_bytes_per_token):
+        return scale.image
+    bytes_per_token = scale.file_bytes_per_token
+    if (part.media_type or "").startswith(_TEXT_TYPES):
+        bytes_per_token = scale.bytes_per_token
+    return max(scale.image, len(part.data) // bytes_per_token)
+
+
+_TEXT_TYPES = ("text/", "application/json", "application/xml")
+"""Files that are read as they are, and not page by page."""
 
 
 def output_estimate(completion: Completion | Embeddings) -> int:

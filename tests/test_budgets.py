@@ -192,10 +192,11 @@ def test_huge_call_is_refused_as_one_that_does_not_fit(budgeted):
 @pytest.mark.parametrize(
     ("content", "least"),
     [
-        ("x" * 1000, 500),
-        ("ї" * 1000, 1000),
+        ("x" * 1000, 1000),
+        ("ї" * 1000, 2000),
         ((Text("Hi"), Image(url="https://example.com/a.png")), 5000),
         ((File(data=b"%PDF" + bytes(10**6), media_type="application/pdf"),), 100_000),
+        ((File(data=b"a" * 10**5, media_type="text/plain", filename="a"),), 100_000),
     ],
 )
 def test_input_ceiling_is_above_what_a_text_can_have(content, least):
@@ -203,7 +204,7 @@ def test_input_ceiling_is_above_what_a_text_can_have(content, least):
 
     ceiling = tokens.input_ceiling(asked, sent(asked))
 
-    assert least <= ceiling <= least + 200
+    assert least <= ceiling <= least + 300
     assert ceiling > tokens.input_estimate(asked)
 
 
@@ -222,7 +223,7 @@ def test_input_ceiling_counts_all_that_is_sent(options):
         prompt(), sent(prompt())
     )
 
-    assert more >= 500
+    assert more >= 1000
 
 
 def test_input_ceiling_counts_state_that_goes_back():
@@ -230,7 +231,7 @@ def test_input_ceiling_counts_state_that_goes_back():
     turns = (Message("assistant", "Hi", provider_state=state), Message("user", "Go on"))
     asked = replace(prompt(), provider="deepseek", model="m", messages=turns)
 
-    assert tokens.input_ceiling(asked, sent(asked, "deepseek")) >= 2000
+    assert tokens.input_ceiling(asked, sent(asked, "deepseek")) >= 4000
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,16 @@ def test_example_of_batches_runs(capsys):
     assert capsys.readouterr().out.startswith("OPENAI_BASE_URL=http://127.0.0.1:")
     control = names["providers"].test_client().get("/control")
     assert control.json["scripted"] == 3
+
+
+def test_examples_of_estimates_run(app, emulator, capsys):
+    emulator.script(Answer(usage={"input_tokens": 1000}))
+
+    run_examples("What will it cost?")
+
+    bound, exact = capsys.readouterr().out.splitlines()
+    assert bound.startswith("bound ")
+    assert " 300 0.000" in bound
+    assert exact == "provider 0.00125"  # at most: it may all be written to a cache
+    (request,) = emulator.requests
+    assert request.path.endswith("/count_tokens")

@@ -1891,3 +1891,73 @@ def test_control_can_be_left_out():
     response = app.test_client().post("/control", json={"reset": True})
 
     assert response.status_code == 404
+
+
+# Counting
+
+
+def test_openai_sdk_reads_a_count(openai_sdk, emulator):
+    asked = {"model": "gpt-5.4", "input": "How many tokens?", "instructions": "Count."}
+
+    told = openai_sdk.responses.input_tokens.count(**asked)
+    answer = openai_sdk.responses.create(**asked)
+
+    assert told.object == "response.input_tokens"
+    assert told.input_tokens == answer.usage.input_tokens > 0
+    with pytest.raises(Exception, match="Unknown parameter: 'temperature'"):
+        openai_sdk.responses.input_tokens.count(**asked, extra_body={"temperature": 1})
+
+
+def test_anthropic_sdk_reads_a_count(anthropic_sdk, emulator):
+    asked = {
+        "model": "claude-haiku-4-5",
+        "messages": [{"role": "user", "content": "How many tokens?"}],
+        "system": "Count.",
+    }
+
+    told = anthropic_sdk.messages.count_tokens(**asked)
+    answer = anthropic_sdk.messages.create(**asked, max_tokens=10)
+
+    assert told.input_tokens == answer.usage.input_tokens > 0
+    with pytest.raises(Exception, match="max_tokens: Extra inputs are not permitted"):
+        anthropic_sdk.messages.count_tokens(**asked, extra_body={"max_tokens": 1})
+
+
+def test_google_sdk_reads_a_count(google_sdk, emulator):
+    asked = {"model": "gemini-2.5-flash", "contents": "How many tokens?"}
+
+    told = google_sdk.models.count_tokens(**asked)
+    answer = google_sdk.models.generate_content(**asked)
+
+    assert told.total_tokens == answer.usage_metadata.prompt_token_count > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"contents": [], "generateContentRequest": {}}, "exclude each other"),
+        ({"generateContentRequest": {"model": "models/other"}}, "match the one in"),
+        ({"prompt": "Hi"}, 'Unknown name "prompt"'),
+        ({}, "contents is not specified"),
+    ],
+)
+def test_google_counts_one_thing_at_a_time(url, body, problem):
+    target = f"{url}/v1beta/models/gemini-2.5-flash:countTokens"
+
+    answer = requests.post(target, json=body, timeout=9)
+
+    assert answer.status_code == 400
+    assert problem in answer.json()["error"]["message"]
+
+
+def test_google_counts_a_whole_request(url):
+    said = {"contents": [{"role": "user", "parts": [{"text": "x" * 400}]}]}
+    asked = {"generate_content_request": {"model": "models/gemini-2.5-flash", **said}}
+    target = f"{url}/v1beta/models/gemini-2.5-flash:countTokens"
+
+    whole, bare = (
+        requests.post(target, json=body, timeout=9).json() for body in (asked, said)
+    )
+
+    assert whole == bare
+    assert whole["totalTokens"] > 100

@@ -19,8 +19,8 @@ from flask import Flask
 from oracles import known
 
 import flask_llm
-from flask_llm import LLMError, Message, llm_bp
-from flask_llm.chat import Prompt
+from flask_llm import LLMError, Message, Tool, llm_bp, tokens
+from flask_llm.chat import Prompt, read_messages, read_tools
 from flask_llm.protocols import responses
 from flask_llm.providers import BUILT_IN, Provider
 
@@ -35,9 +35,17 @@ APIS = {
     "google.stream_generate_content": "generate_content",
     "openai.embeddings": "chat_completions",
     "google.embed_content": "generate_content",
+    "openai.responses_input_tokens": "responses",
+    "anthropic.count_tokens": "anthropic_messages",
+    "google.count_tokens": "generate_content",
 }
 
 EMBEDDINGS = {"openai.embeddings", "google.embed_content"}
+COUNTS = {
+    "openai.responses_input_tokens",
+    "anthropic.count_tokens",
+    "google.count_tokens",
+}
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "recordings" / "dev.jsonl"
 FILE = Path(os.environ.get("LLM_TEST_RECORDINGS", DEFAULT))
@@ -121,6 +129,8 @@ def replay(player, tmp_path_factory):
 def _ask(line, model):
     if line["api"] in EMBEDDINGS:
         return flask_llm.embed(_texts(line["request"]["body"]), model=model)
+    if line["api"] in COUNTS:
+        return flask_llm.estimate("Hi", model=model, count=True)
     if not line["stream"]:
         return flask_llm.complete("Hi", model=model)
     with flask_llm.stream("Hi", model=model) as stream:
@@ -153,10 +163,16 @@ EMBEDDED = [
     for n in NUMBERS
     if RECORDINGS[n]["api"] in EMBEDDINGS and not RECORDINGS[n]["expected"]["error"]
 ]
+COUNTED = [
+    n
+    for n in NUMBERS
+    if RECORDINGS[n]["api"] in COUNTS and not RECORDINGS[n]["expected"]["error"]
+]
 ANSWERED = [
     n
     for n in NUMBERS
-    if RECORDINGS[n]["api"] not in EMBEDDINGS and not RECORDINGS[n]["expected"]["error"]
+    if RECORDINGS[n]["api"] not in EMBEDDINGS | COUNTS
+    and not RECORDINGS[n]["expected"]["error"]
 ]
 BY_RESPONSES = [n for n in ANSWERED if APIS[RECORDINGS[n]["api"]] == "responses"]
 HOSTED = {"file_search_call", "web_search_call"}
@@ -199,6 +215,57 @@ def test_vectors_are_what_the_official_sdk_made_of_them(replay, number):
     assert {len(vector) for vector in answer} == set(told["dimensions"])
     assert _usage(answer) == _expected_usage(expected)
     assert answer.served_model == expected["model"]
+
+
+@pytest.mark.parametrize("number", COUNTED, ids=_short)
+def test_count_is_what_the_official_sdk_made_of_it(replay, number):
+    told = replay(number)
+
+    assert not isinstance(told, LLMError), told
+    expected = RECORDINGS[number]["expected"]["usage"]["input_tokens_total"]
+    assert (told.input_tokens, told.source) == (expected, "provider")
+
+
+UNBOUNDED = (
+    "video",  # a link to one, which is no part of a prompt here
+    "compound-beta",  # what its own searches find
+    "mcp_servers",  # the tools of servers that the provider asks
+    "x-ai/grok-4",  # a system text of xAI's own
+    *("previous_response_id", "conversation", "cachedContent", "container"),
+    *("image_url", "input_image", "inlineData", "inline_data", "fileData"),
+    *("input_file", '"image"', '"document"', "input_audio", "file_data"),
+)
+"""What a request names that has tokens elsewhere, or none that bytes could bound."""
+
+
+def _is_bounded(line):
+    """Tell whether all that was counted stands in the request as text."""
+    body = line["request"]["body"] or {}
+    kinds = {tool.get("type", "function") for tool in body.get("tools", [])}
+    names = {name for tool in body.get("tools", []) for name in tool}
+    hosted = names & {"googleSearch", "urlContext", "codeExecution", "fileSearch"}
+    text = json.dumps(body)
+    return (
+        bool(line["expected"]["usage"] and body)
+        and not (hosted or kinds - {"function", "custom"})
+        and not any(name in text for name in UNBOUNDED)
+    )
+
+
+BOUNDED = [n for n in [*ANSWERED, *COUNTED] if _is_bounded(RECORDINGS[n])]
+
+
+@pytest.mark.parametrize("number", BOUNDED, ids=_short)
+def test_no_prompt_has_more_tokens_than_the_bound_says(number):
+    line = RECORDINGS[number]
+    body = line["request"]["body"]
+    explained = read_tools([Tool("t")]) if "schema" in json.dumps(body).lower() else ()
+    asked = Prompt(
+        provider="p", model="m", messages=read_messages("Hi"), tools=explained
+    )
+
+    counted = line["expected"]["usage"]["input_tokens_total"]
+    assert counted <= tokens.input_ceiling(asked, body)
 
 
 @pytest.mark.parametrize("number", FAILED, ids=_short)

@@ -2,6 +2,7 @@
 
 from flask_llm.chat.completion import Chunk, Completion, Usage
 from flask_llm.chat.embedding import Embeddings, Inputs, read_texts
+from flask_llm.chat.estimate import Estimate
 from flask_llm.chat.message import Message, ProviderState, part_from_dict
 from flask_llm.chat.parts import (
     File,
@@ -21,6 +22,7 @@ __all__ = [
     "Chunk",
     "Completion",
     "Embeddings",
+    "Estimate",
     "File",
     "Image",
     "Inputs",

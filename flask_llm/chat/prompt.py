@@ -41,6 +41,11 @@ class Prompt(Question):
     """Times that the model is told what is wrong with an answer that does not fit."""
     reasoning: str | None = None
     """Effort: ``none minimal low medium high xhigh max``."""
+    prompt_cache: bool | str | None = None
+    """Whether the provider keeps the prompt: True, ``5m`` or ``1h`` asks for it, False
+    asks not to, and None leaves it alone."""
+    prompt_cache_key: str | None = None
+    """Whose prompts the provider may keep together, in words that say nothing."""
     defaulted: frozenset[str] = frozenset()
     """Options that settings filled in: dropped where a model refuses them."""
     fallbacks: tuple[str, ...] = ()
@@ -191,6 +196,12 @@ def _json_dict(value: Any) -> str | None:
     return None
 
 
+def _lifetime(value: Any) -> str | None:
+    if isinstance(value, bool) or value in {"5m", "1h"}:
+        return None
+    return "it is True, False, '5m' or '1h'"
+
+
 def _effort(value: Any) -> str | None:
     return None if value in EFFORTS else f"it is one of {', '.join(EFFORTS)}"
 
@@ -207,6 +218,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "seed": _whole(-(2**63)),
     "parallel_tool_calls": _kind(bool, "True or False"),
     "reasoning": _effort,
+    "prompt_cache": _lifetime,
     "dimensions": _whole(1),
     "service_tier": _kind(str, "a string"),
     "extra": _json_dict,

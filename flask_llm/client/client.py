@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from flask_llm.chat import Completion, Embeddings, Inputs, Prompt
 from flask_llm.client.books import Books
 from flask_llm.client.embed import batches, charge, joined
+from flask_llm.client.estimate import Estimator
 from flask_llm.client.fitting import mended
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job, Whole
@@ -74,6 +75,7 @@ class Client:
         self._transport = transport
         self._gate = gate
         self._clock = clock
+        self.estimator = Estimator(providers, transport, gate, prices, clock=clock)
         self._books = Books(
             ledger,
             prices,

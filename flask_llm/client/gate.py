@@ -57,19 +57,22 @@ class Gate:
         except ProviderError:
             return None
 
-    def wait(self, job: Job) -> None:
+    def wait(self, job: Job, *, tokens_expected: int | None = None) -> None:
         """Wait for one of the provider's slots, unless it keeps failing.
 
         The breaker is asked last, since it may let just this call through as a trial.
 
+        :param tokens_expected: what it takes of ``tokens_per_minute``; by default the
+            prompt's, estimated, and as many as the answer may have.
         :raises OverloadedError: where the provider is left alone.
         :raises DeadlineExceeded: where no slot comes free in time.
         """
         self._breaker.check(job.provider)
-        estimate = tokens.input_estimate(job.prompt)
-        cap = tokens.output_ceiling(job.call.body) or 0
+        if tokens_expected is None:
+            cap = tokens.output_ceiling(job.call.body) or 0
+            tokens_expected = tokens.input_estimate(job.prompt) + cap
         job.slot = self._pacing.acquire(
-            job.provider, job.deadline, tokens=estimate + cap
+            job.provider, job.deadline, tokens=tokens_expected
         )
 
     def leave(

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from .batches import BatchCourse, Batches, House, parse_course
 from .chat_completions import CHAT_COMPLETIONS
+from .counting import COUNT_TOKENS, INPUT_TOKENS, MESSAGE_TOKENS
 from .dialect import Ask, Call, Dialect, Problem, RejectedError, mapping
 from .door import Decide, Door
 from .embeddings import EMBED_CONTENT, EMBEDDINGS
@@ -137,7 +138,9 @@ class Emulator:
             "chat/completions": CHAT_COMPLETIONS,
             "embeddings": EMBEDDINGS,
             "responses": RESPONSES,
+            "responses/input_tokens": INPUT_TOKENS,
             "messages": MESSAGES,
+            "messages/count_tokens": MESSAGE_TOKENS,
         }
         add = self.blueprint.add_url_rule
         for path, dialect in formats.items():
@@ -168,7 +171,7 @@ class Emulator:
     def _named_in_path(self, version: str, target: str) -> Response:
         model, _, verb = target.rpartition(":")
         stream = verb == "streamGenerateContent"
-        dialect = EMBED_CONTENT.get(verb, GENERATE_CONTENT)
+        dialect = (EMBED_CONTENT | COUNT_TOKENS).get(verb, GENERATE_CONTENT)
         decide: Decide = partial(self._plan, dialect)
         if verb == "batchGenerateContent":
             decide = self._batches.create_google

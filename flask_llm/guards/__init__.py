@@ -6,6 +6,7 @@ from flask_llm.guards.cache import AnswerCache, Lead
 from flask_llm.guards.pacing import Pacing, Slot
 from flask_llm.guards.quotas import Quotas, Taken
 from flask_llm.guards.shared import Shared
+from flask_llm.guards.worst_case import WorstCase, worst_case
 
 __all__ = [
     "AnswerCache",
@@ -18,4 +19,6 @@ __all__ = [
     "Shared",
     "Slot",
     "Taken",
+    "WorstCase",
+    "worst_case",
 ]

@@ -9,8 +9,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from flask_llm import tokens
-from flask_llm.chat import Inputs, Question
+from flask_llm.chat import Question
 from flask_llm.errors import (
     BudgetExceeded,
     ConfigError,
@@ -18,6 +17,7 @@ from flask_llm.errors import (
     UnknownPriceError,
 )
 from flask_llm.guards import periods
+from flask_llm.guards.worst_case import worst_case
 from flask_llm.pricing import Prices
 from flask_llm.settings import Budget
 from flask_llm.usage import Hold, Reservation, Share, Standing, share
@@ -113,30 +113,21 @@ class Budgets:
         return Reservation(self._worst_case(prompt, call), self._holds(prompt))
 
     def _worst_case(self, prompt: Question, call: Call) -> int:
-        body = call.body
-        vectors = isinstance(prompt, Inputs)
-        _check_same_model(prompt, body)
-        output_tokens = 0 if vectors else tokens.output_ceiling(body)
-        if output_tokens is None:
+        _check_same_model(prompt, call.body)
+        worst = worst_case(prompt, call.body)
+        if worst.output_tokens is None:
             raise InvalidRequestError(
                 "A budget is in force, and nothing caps what this call may cost: set "
                 "max_tokens, and caps in extra as whole numbers.",
                 param="max_tokens",
                 code="no_cap",
             )
-        tier = "fast" if body.get("speed") == "fast" else body.get("service_tier")
-        cost = self._prices.ceiling(
-            prompt.full_model,
-            input_tokens=tokens.input_ceiling(prompt, body),
-            output_tokens=output_tokens,
-            service_tier=tier,
-            hour_cache=bool(prompt.extra),
-        )
+        cost = worst.cost(self._prices, worst.output_tokens)
         if cost.nanos is not None:
             return min(cost.nanos, _NANOS_MAX)
         if self._allow_unknown:
             return 0
-        at = f" at the tier {tier!r}" if tier else ""
+        at = f" at the tier {worst.service_tier!r}" if worst.service_tier else ""
         raise UnknownPriceError(
             f"A budget is in force, and the price of {prompt.full_model}{at} is not "
             "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."

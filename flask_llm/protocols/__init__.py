@@ -7,6 +7,7 @@ from flask_llm.protocols import (
     responses,
 )
 from flask_llm.protocols.base import Fold, WireProtocol
+from flask_llm.protocols.counting import counting, parse_count, render_count
 from flask_llm.protocols.embeddings import Caps, EmbeddingFormat, embedding_format
 
 PROTOCOLS: dict[str, WireProtocol] = {
@@ -22,5 +23,8 @@ __all__ = [
     "EmbeddingFormat",
     "Fold",
     "WireProtocol",
+    "counting",
     "embedding_format",
+    "parse_count",
+    "render_count",
 ]

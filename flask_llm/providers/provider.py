@@ -40,6 +40,10 @@ class Quirks:
     loose_arguments: bool = False
     """Whether arguments of a tool that are no JSON may go back as the model wrote
     them; where they may not, the server reads them again."""
+    counts_tokens: bool = False
+    """Whether there is an endpoint that counts tokens, in the words of Responses."""
+    prompt_cache: bool = False
+    """Whether ``prompt_cache_key`` and ``prompt_cache_options`` are understood."""
     dimensions: str = "dimensions"
     """What the length of an embedding is called."""
     embed_base64: bool = False

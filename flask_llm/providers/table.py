@@ -6,6 +6,8 @@ November 2026.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask_llm.providers.provider import Provider, Quirks
 
 _OPENAI = Quirks(
@@ -14,6 +16,7 @@ _OPENAI = Quirks(
     strict=True,
     obfuscation=True,
     loose_arguments=True,
+    prompt_cache=True,
     embed_base64=True,
     # OpenAI takes 2,048; so many vectors of 3,072 would pass LLM_MAX_RESPONSE_BYTES.
     embed_texts=1_024,
@@ -43,7 +46,7 @@ BUILT_IN: tuple[Provider, ...] = (
         base_url="https://api.openai.com/v1",
         key_names=("OPENAI_API_KEY",),
         url_names=("OPENAI_BASE_URL",),
-        quirks=_OPENAI,
+        quirks=replace(_OPENAI, counts_tokens=True),
     ),
     Provider(
         name="anthropic",

@@ -76,6 +76,14 @@ def _strict(host: str | None) -> bool:
     return _STRICT_HOSTS.search(host or "") is not None
 
 
+def is_count(request: requests.PreparedRequest) -> bool:
+    """Tell whether a request has tokens counted, which is no call of a model."""
+    return urlsplit(request.url or "").path.endswith(_COUNTS)
+
+
+_COUNTS = ("/responses/input_tokens", "/messages/count_tokens", ":countTokens")
+
+
 def _path(path: str) -> str:
     """Return the emulator's own path for one of any base URL."""
     found = re.search(r"/v1(beta)?/.*", path)

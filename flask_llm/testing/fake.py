@@ -18,7 +18,7 @@ from flask_llm.emulator import Answer, Fault
 from flask_llm.errors import LLMError, nearest
 from flask_llm.testing import words
 from flask_llm.testing.border import Border
-from flask_llm.testing.bridge import Bridge
+from flask_llm.testing.bridge import Bridge, is_count
 from flask_llm.testing.calls import Call, Log, call_of, known_names, seen
 from flask_llm.testing.failures import failure
 from flask_llm.testing.script import Entry, Outcome, Script
@@ -256,6 +256,8 @@ class FakeLLM:
         self._script.add(entry)
 
     def _model(self, request: requests.PreparedRequest) -> Any:
+        if is_count(request):
+            return self._bridge.respond(request, Fault())
         place, call = self._log.current or (None, call_of(request))
         outcome = self._script.take(place, call)
         if outcome is None and self._tape:

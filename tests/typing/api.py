@@ -20,6 +20,7 @@ from flask_llm import (
     Chunk,
     Completion,
     Embeddings,
+    Estimate,
     Image,
     LLMError,
     Message,
@@ -34,6 +35,7 @@ from flask_llm import (
     complete,
     complete_many,
     embed,
+    estimate,
     llm_bp,
     run_tools,
     stream,
@@ -170,6 +172,18 @@ def embed_texts() -> None:
     embed(text for text in ("Hi", "Ho"))
     embed(7)  # type: ignore[arg-type]
     embed("Hi", temperature=1)  # type: ignore[call-arg]
+
+
+def reckon() -> None:
+    """Ask what a call would cost."""
+    told = estimate("Hi", model="openai/gpt-4o-mini", max_tokens=9, count=True)
+    assert_type(told, Estimate)
+    assert_type(told.input_tokens, int)
+    assert_type(told.max_output_tokens, int | None)
+    assert_type(told.max_cost_usd, Decimal | None)
+    estimate("Hi", count="yes")  # type: ignore[arg-type]
+    estimate(7)  # type: ignore[arg-type]
+    told.max_cost_usd + 1  # type: ignore[operator]
 
 
 def turn(call: ToolCall) -> Message:
