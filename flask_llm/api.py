@@ -26,6 +26,7 @@ from flask_llm.options import (
     attribution,
     cache_seconds,
     known,
+    prompt_cache_key,
     several,
     stops,
 )
@@ -55,6 +56,9 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
         A stream cannot be mended.
     :param reasoning: effort: ``none minimal low medium high xhigh max``.
     :param cache: True, or seconds, to be given an earlier answer to the same question.
+    :param prompt_cache: True, ``5m`` or ``1h`` to have the provider keep the beginning
+        of the prompt, which makes it cheaper to read again; False not to, where that
+        saves what writing costs.
     :param timeout: seconds for the whole call, retries included.
     :param retries: tries beside the first one.
     :param fallbacks: models to go on to, in this order, where the model is overloaded,
@@ -208,8 +212,10 @@ def _prompt(
     filled = {name: value for name, value in defaults.items() if name not in given}
     whole = f"{provider.name}/{model}"
     fallbacks = _fallbacks(state, whole, given, is_sent=is_sent)
+    owner = attribution(state, given)
+    keeps = given.get("prompt_cache")
     return Prompt(
-        **attribution(state, given),
+        **owner,
         provider=provider.name,
         model=model,
         messages=read_messages(prompt),
@@ -219,6 +225,7 @@ def _prompt(
         schema=read_schema(given.pop("schema")) if "schema" in given else None,
         schema_retries=given.pop("schema_retries", settings.schema_retries),
         cache=cache_seconds(given.pop("cache", False), settings),
+        prompt_cache_key=prompt_cache_key(owner, settings) if keeps else None,
         timeout=given.pop("timeout", _seconds(settings, provider, fallbacks)),
         retries=given.pop("retries", settings.max_retries),
         fallbacks=fallbacks,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from flask import current_app, has_request_context, request
 
@@ -34,6 +37,7 @@ class ToolOptions(TypedDict, total=False):
     reasoning: str | None
     service_tier: str | None
     cache: bool | int | None
+    prompt_cache: bool | Literal["5m", "1h"] | None
     timeout: float | None
     retries: int | None
     fallbacks: Sequence[str] | None
@@ -100,6 +104,20 @@ def attribution(state: State, given: dict[str, Any]) -> dict[str, Any]:
         "tenant": _label(given.pop("tenant", None), state.hooks.tenant),
         "feature": _label(given.pop("feature", None), _endpoint),
     }
+
+
+def prompt_cache_key(owner: Mapping[str, Any], settings: Settings) -> str:
+    """Return what stands for those who may share what a provider keeps of prompts.
+
+    They are those who share answers. It is the same on each call and in each process,
+    and tells nobody who they are.
+    """
+    shared = {"user": ("tenant", "user"), "tenant": ("tenant",), "app": ()}
+    names = [owner[name] for name in shared[settings.cache_scope]]
+    secret = current_app.secret_key or b""
+    key = secret if isinstance(secret, bytes) else secret.encode()
+    text = json.dumps(["prompt_cache_key", *names])
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _label(given: str | None, load: Callable[[], object] | None) -> str | None:

@@ -16,6 +16,7 @@ TYPES = {
         "openai.types.responses.response_create_params",
         "ResponseCreateParams",
     ),
+    "messages": ("anthropic.types.message_create_params", "MessageCreateParams"),
     "responses_count": (
         "openai.types.responses.input_token_count_params",
         "InputTokenCountParams",

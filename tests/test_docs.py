@@ -146,3 +146,19 @@ def test_examples_of_estimates_run(app, emulator, capsys):
     assert exact == "provider 0.00125"  # at most: it may all be written to a cache
     (request,) = emulator.requests
     assert request.path.endswith("/count_tokens")
+
+
+def test_example_of_prompt_caching_runs(app, emulator, capsys):
+    kept = {"input_tokens": 3000}
+    emulator.script(
+        Answer(usage=kept | {"cache_write_tokens": 2900}),
+        Answer(usage=kept | {"cache_read_tokens": 2900}),
+    )
+
+    run_examples("The providers' own prompt caches")
+
+    assert capsys.readouterr().out == "2900 0\n0 2900\n"
+    marked = [
+        arrival.body["system"][0]["cache_control"] for arrival in emulator.requests
+    ]
+    assert marked == [{"type": "ephemeral", "ttl": "1h"}] * 2

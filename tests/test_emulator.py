@@ -1961,3 +1961,57 @@ def test_google_counts_a_whole_request(url):
 
     assert whole == bare
     assert whole["totalTokens"] > 100
+
+
+# Prompt caching
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+TEXT = {"type": "text", "text": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"system": [TEXT | MARK] * 5}, "A maximum of 4 blocks"),
+        ({"system": [TEXT | MARK] * 4} | MARK, "A maximum of 4 blocks"),
+        ({"cache_control": {"type": "eternal"}}, "cache_control.type"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "2h"}}, "cache_control.ttl"),
+        ({"system": [{"type": "text", "text": ""} | MARK]}, "empty text blocks"),
+    ],
+)
+def test_anthropic_refuses_marks_that_cannot_be(anthropic_sdk, fields, problem):
+    with pytest.raises(Exception, match=problem):
+        anthropic_sdk.messages.create(
+            model="claude-haiku-4-5",
+            max_tokens=9,
+            messages=[{"role": "user", "content": "Hi"}],
+            extra_body=fields,
+        )
+
+
+def test_anthropic_takes_four_marks_and_tells_what_was_written(anthropic_sdk, emulator):
+    emulator.script(Answer(usage={"cache_write_tokens": 9, "cache_write_1h_tokens": 4}))
+
+    answer = anthropic_sdk.messages.create(
+        model="claude-haiku-4-5",
+        max_tokens=9,
+        messages=[{"role": "user", "content": "x" * 99}],
+        system=[TEXT | MARK] * 4,
+    )
+
+    written = answer.usage.cache_creation
+    assert written.ephemeral_5m_input_tokens == 5
+    assert written.ephemeral_1h_input_tokens == 4
+
+
+def test_openai_s_older_models_know_no_options_for_it(openai_sdk):
+    options = {"prompt_cache_options": {"mode": "explicit"}}
+    said = [{"role": "user", "content": "Hi"}]
+
+    openai_sdk.responses.create(model="gpt-5.6", input="Hi", **options)
+    openai_sdk.chat.completions.create(model="gpt-5.6", messages=said, **options)
+
+    with pytest.raises(Exception, match="prompt_cache_options"):
+        openai_sdk.responses.create(model="gpt-5.5", input="Hi", **options)
+    with pytest.raises(Exception, match="prompt_cache_options"):
+        openai_sdk.chat.completions.create(model="gpt-4o", messages=said, **options)

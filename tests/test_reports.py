@@ -79,6 +79,9 @@ calls = st.fixed_dictionaries(
         "reasoning_tokens": counts,
         "cost_nanos": nanos,
         "saved_nanos": nanos,
+        "prompt_saved_nanos": st.one_of(
+            st.none(), st.integers(-(10**12), 10**12), st.just(-1)
+        ),
         "duration_ms": st.one_of(st.none(), st.integers(0, 10**6)),
     }
 )
@@ -210,6 +213,7 @@ def figures(rows):
         "total_tokens": total("input_tokens") + total("output_tokens"),
         "cost_usd": dollars(total("cost_nanos")),
         "saved_usd": dollars(total("saved_nanos")),
+        "prompt_saved_usd": dollars(total("prompt_saved_nanos")),
         "latency_mean_ms": round(sum(timed) / len(timed)) if timed else None,
         "latency_max_ms": max(timed, default=None),
     }
@@ -271,7 +275,8 @@ def minute_by_minute(turn):
         | dict.fromkeys(("user_id", "tenant", "feature"))
         | dict.fromkeys(["input_tokens", "output_tokens", "cache_read_tokens"])
         | dict.fromkeys(["cache_write_tokens", "reasoning_tokens"])
-        | {"cost_nanos": 1, "saved_nanos": None, "duration_ms": None}
+        | dict.fromkeys(["saved_nanos", "prompt_saved_nanos", "duration_ms"])
+        | {"cost_nanos": 1}
         for step in range(-10, 10)
         for micro in (-1, 0)
     ]
@@ -370,6 +375,20 @@ def test_cache_shows_what_it_saved(lite):
 
     assert (total["cached"], total["saved_usd"]) == (1, "0.000000100")
     assert total["cost_usd"] == "0.000000100"
+
+
+def test_prompt_caches_show_what_they_saved_apart_from_ours(lite):
+    write(
+        lite,
+        call(cost_nanos=100, prompt_saved_nanos=70),
+        call(cost_nanos=125, prompt_saved_nanos=-90),
+        call(status="cached", cost_nanos=0, saved_nanos=100),
+    )
+
+    total = ask(lite)["total"]
+
+    assert total["prompt_saved_usd"] == "-0.000000020"
+    assert total["saved_usd"] == "0.000000100"
 
 
 # Sort and limit

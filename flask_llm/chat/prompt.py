@@ -197,7 +197,7 @@ def _json_dict(value: Any) -> str | None:
 
 
 def _lifetime(value: Any) -> str | None:
-    if isinstance(value, bool) or value in {"5m", "1h"}:
+    if isinstance(value, bool) or value in ("5m", "1h"):
         return None
     return "it is True, False, '5m' or '1h'"
 

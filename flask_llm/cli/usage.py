@@ -63,4 +63,10 @@ def _remarks(total: Line) -> list[str]:
         )
     if total.saved_nanos:
         remarks.append(f"The cache saved {usd(total.saved_nanos)} USD.")
+    if total.prompt_saved_nanos > 0:
+        saved = usd(total.prompt_saved_nanos)
+        remarks.append(f"The providers' prompt caches saved {saved} USD.")
+    if total.prompt_saved_nanos < 0:
+        lost = usd(-total.prompt_saved_nanos)
+        remarks.append(f"The providers' prompt caches cost {lost} USD more than none.")
     return remarks

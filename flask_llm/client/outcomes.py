@@ -20,6 +20,7 @@ def spent(completion: Completion | Embeddings, cost: Cost) -> dict[str, Any]:
     return {
         "usage": completion.usage,
         "cost_nanos": cost.nanos,
+        "prompt_saved_nanos": cost.prompt_saved_nanos,
         "cost_source": cost.source,
         "served_model": completion.served_model,
         "service_tier": completion.service_tier,

@@ -116,5 +116,6 @@ def _usage(ask: Ask, answer: Answer, calls: tuple[ToolCall, ...]) -> Counts:
         output=given.get("output_tokens", tokens(said) + called + reasoning),
         cache_read=given.get("cache_read_tokens", 0),
         cache_write=given.get("cache_write_tokens", 0),
+        cache_write_1h=given.get("cache_write_1h_tokens", 0),
         reasoning=reasoning,
     )

@@ -80,6 +80,8 @@ class Counts:
     output: int
     cache_read: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
+    """Of ``cache_write``: kept for an hour, as Anthropic tells."""
     reasoning: int = 0
 
 

@@ -27,8 +27,9 @@ class Answer:
     the rest implies."""
     usage: dict[str, int] | None = None
     """Any of ``input_tokens``, ``cache_read_tokens``, ``cache_write_tokens``,
-    ``output_tokens``, ``reasoning_tokens``: totals are inclusive, parts are subsets.
-    What is left out is estimated from the texts."""
+    ``cache_write_1h_tokens`` (of the writes; Anthropic's), ``output_tokens``,
+    ``reasoning_tokens``: totals are inclusive, parts are subsets. What is left out is
+    estimated from the texts."""
     chunks: int | Sequence[str] | None = None
     """How many pieces a stream cuts the text into, or the pieces themselves; word by
     word if left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import cache, lru_cache
@@ -43,13 +43,27 @@ class Cost:
     """``standard``, ``batch``, ``flex``, ``priority``, ``fast``; ``unknown`` for a
     tier that no price is known for by that name."""
     prices_version: str
+    uncached_usd: Decimal | None = None
+    """What it would have cost with no prompt cache at the provider."""
 
     @property
     def nanos(self) -> int | None:
         """Billionths of a dollar, rounded half up; None where unknown."""
-        if self.usd is None:
+        return None if self.usd is None else _nanos(self.usd)
+
+    @property
+    def prompt_saved_nanos(self) -> int | None:
+        """What the provider's prompt cache saved, less what writing to it cost.
+
+        Below zero where more was written than read; None where unknown.
+        """
+        if self.usd is None or self.uncached_usd is None:
             return None
-        return int(self.usd.scaleb(9, _NANOS).to_integral_value(context=_NANOS))
+        return _nanos(_NANOS.subtract(self.uncached_usd, self.usd))
+
+
+def _nanos(usd: Decimal) -> int:
+    return int(usd.scaleb(9, _NANOS).to_integral_value(context=_NANOS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +142,13 @@ class Prices:
         rule = self._rule(model)
         rates = rule.rates(basis, at) if rule else None
         usd = amount(usage, rates) if rates is not None else None
-        source = rule.source if rule and usd is not None else "none"
-        return Cost(usd=usd, source=source, basis=basis, prices_version=self.version)
+        return Cost(
+            usd=usd,
+            source=rule.source if rule and usd is not None else "none",
+            basis=basis,
+            prices_version=self.version,
+            uncached_usd=_uncached(usage, rates, usd),
+        )
 
     def ceiling(
         self,
@@ -232,6 +251,16 @@ def _basis(service_tier: str | None, *, batch: bool) -> str:
     if batch and basis == STANDARD:
         return "batch"
     return basis if not batch or basis == "batch" else "unknown"
+
+
+def _uncached(usage: Usage, rates: Rates | None, usd: Decimal | None) -> Decimal | None:
+    """Price the same usage as if all of the input had been read afresh."""
+    if rates is None or not (usage.cache_read_tokens or usage.cache_write_tokens):
+        return usd
+    fresh = replace(
+        usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0
+    )
+    return amount(fresh, rates)
 
 
 def _listed(rates: Rates) -> tuple[Rate, ...]:

@@ -4,9 +4,16 @@ A provider that speaks a known protocol is one row in ``table.py``, or one in
 ``LLM_PROVIDERS``.
 """
 
-from flask_llm.providers.openai import is_reasoning
+from flask_llm.providers.openai import is_reasoning, prompt_cache
 from flask_llm.providers.provider import Provider, Quirks
 from flask_llm.providers.providers import Providers
 from flask_llm.providers.table import BUILT_IN
 
-__all__ = ["BUILT_IN", "Provider", "Providers", "Quirks", "is_reasoning"]
+__all__ = [
+    "BUILT_IN",
+    "Provider",
+    "Providers",
+    "Quirks",
+    "is_reasoning",
+    "prompt_cache",
+]

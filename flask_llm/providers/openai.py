@@ -6,6 +6,7 @@ Source: https://developers.openai.com/api/docs/models, as of November 2026.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from flask_llm.chat import Prompt
 
@@ -25,6 +26,7 @@ _ONLY_RESPONSES = re.compile(
 _RATHER_RESPONSES = re.compile(_START + rf"(?:o\d|gpt-(?:5\.[4-9]|[6-9]|{_LATER}))")
 _TOOLS_NEED_RESPONSES = re.compile(_START + rf"gpt-(?:5\.[4-9]|[6-9]|{_LATER})")
 _REASONS_UNASKED = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
+_WRITES_COST = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
 
 ONLY_RESPONSES = frozenset(
     {
@@ -77,6 +79,24 @@ ONLY_CHAT_COMPLETIONS = frozenset(
 def is_reasoning(model: str) -> bool:
     """Tell whether a model can reason: such a one refuses sampling options."""
     return bool(_REASONING.search(model))
+
+
+def prompt_cache(prompt: Prompt) -> dict[str, Any]:
+    """Return the fields that tell OpenAI whether and for whom to keep a prompt.
+
+    It does so by itself, from 1,024 tokens on: the key keeps prompts of one kind
+    together. Since GPT-5.6, where writing costs a quarter more than reading afresh, it
+    can be told not to: with explicit breakpoints, and none of them set. Lifetimes are
+    its own.
+
+    Source: https://developers.openai.com/api/docs/guides/prompt-caching.
+    """
+    if prompt.prompt_cache:
+        key = prompt.prompt_cache_key
+        return {"prompt_cache_key": key} if key else {}
+    if prompt.prompt_cache is False and _WRITES_COST.search(prompt.model):
+        return {"prompt_cache_options": {"mode": "explicit"}}
+    return {}
 
 
 def wants_responses(prompt: Prompt) -> bool:

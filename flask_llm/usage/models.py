@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from flask_llm.chat.prompt import LABEL_LENGTH
 
-REVISION = "0002"
+REVISION = "0005"
 """The newest migration: what ``flask llm db upgrade`` leads to."""
 
 VERSION_TABLE = "llm_alembic_version"
@@ -97,6 +97,7 @@ usage = Table(
     Column("usage_source", String(16)),
     Column("cost_nanos", BigInteger),
     Column("saved_nanos", BigInteger),
+    Column("prompt_saved_nanos", BigInteger),
     Column("reserved_nanos", BigInteger),
     Column("reserved_in", String(600)),
     Column("cost_source", String(16)),

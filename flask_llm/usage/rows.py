@@ -63,6 +63,9 @@ class Outcome:
     """Whether a provider may bill it though nobody knows how much: then what was
     reserved counts as spent."""
     saved_nanos: int | None = None
+    """What an answer from our own cache would have cost."""
+    prompt_saved_nanos: int | None = None
+    """What the provider's prompt cache saved; below zero where it cost more."""
     cost_source: str | None = None
     served_model: str | None = None
     service_tier: str | None = None
@@ -127,6 +130,7 @@ def settled(
         "usage_source": used and used.source,
         "cost_nanos": outcome.cost_nanos,
         "saved_nanos": outcome.saved_nanos,
+        "prompt_saved_nanos": outcome.prompt_saved_nanos,
         "cost_source": outcome.cost_source,
         "duration_ms": outcome.duration_ms,
         "first_token_ms": outcome.first_token_ms,

@@ -70,6 +70,7 @@ def ask() -> None:
         schema_retries=1,
         service_tier="flex",
         cache=True,
+        prompt_cache="1h",
         timeout=10,
         retries=0,
         user="ann",
@@ -79,6 +80,7 @@ def ask() -> None:
         extra={"logit_bias": {"50256": -100}},
     )
     complete("Hi", model=None, max_tokens=None, cache=3600, stop="\n")
+    complete("Hi", prompt_cache=False)
 
 
 def ask_wrongly() -> None:
@@ -90,6 +92,7 @@ def ask_wrongly() -> None:
     complete("Hi", modle="openai/gpt-4o-mini")  # type: ignore[call-arg]
     complete("Hi", max_tokens="many")  # type: ignore[arg-type]
     complete("Hi", temperature="warm")  # type: ignore[arg-type]
+    complete("Hi", prompt_cache="1 hour")  # type: ignore[arg-type]
     complete("Hi", stop=7)  # type: ignore[arg-type]
     complete("Hi", tools="weather")  # type: ignore[arg-type]
     complete("Hi", tags={"team": 7})  # type: ignore[dict-item]

@@ -16,6 +16,7 @@ _NO_MINIMAL = re.compile(r"gpt-5\.[6-9]|gpt-[6-9]")
 _NO_TOOLS_AT_ALL = re.compile(r"gpt-6-astra|gpt-6\.1-sol")
 _NO_TOOLS_BY_DEFAULT = re.compile(r"gpt-5\.[6-9]|gpt-[6-9]")
 _NO_TOOLS_WITH_EFFORT = re.compile(r"gpt-5\.[4-9]|gpt-[6-9]")
+_CACHE_OPTIONS = re.compile(r"gpt-5\.[6-9]|gpt-[6-9]")
 _NO_STOP = re.compile(r"o3|o4-mini")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -23,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def check_model_rules(model: str, body: dict[str, Any]) -> None:
     """Refuse what OpenAI's reasoning models do on this endpoint."""
     name = model.rpartition("/")[2]
+    check_prompt_cache(name, body)
     if not is_reasoning(name):
         return
     check_effort(name, body.get("reasoning_effort"), "reasoning_effort")
@@ -58,6 +60,21 @@ def _forbids_tools(name: str, effort: str | None) -> bool:
     if effort is None:
         return bool(_NO_TOOLS_BY_DEFAULT.match(name))
     return effort != "none" and bool(_NO_TOOLS_WITH_EFFORT.match(name))
+
+
+def check_prompt_cache(name: str, body: dict[str, Any]) -> None:
+    """Refuse what models before GPT-5.6 do not know of prompt caching."""
+    options = body.get("prompt_cache_options")
+    if options is None:
+        return
+    if not _CACHE_OPTIONS.match(name):
+        raise unsupported("prompt_cache_options")
+    if mapping(options).get("mode", "implicit") not in ("implicit", "explicit"):
+        raise refused(
+            "Invalid value for 'prompt_cache_options.mode'.",
+            "prompt_cache_options.mode",
+            "invalid_value",
+        )
 
 
 def check_effort(name: str, effort: object, param: str) -> None:

@@ -142,8 +142,8 @@ def _usage(counts: Counts) -> dict[str, Any]:
         "cache_creation_input_tokens": counts.cache_write,
         "cache_read_input_tokens": counts.cache_read,
         "cache_creation": {
-            "ephemeral_5m_input_tokens": counts.cache_write,
-            "ephemeral_1h_input_tokens": 0,
+            "ephemeral_5m_input_tokens": counts.cache_write - counts.cache_write_1h,
+            "ephemeral_1h_input_tokens": counts.cache_write_1h,
         },
         "output_tokens": counts.output,
         "output_tokens_details": {"thinking_tokens": counts.reasoning},

@@ -16,7 +16,7 @@ from flask_llm.emulator.dialect import (
     text_of,
 )
 
-from .rules import check_model_rules, check_version_rules
+from .rules import check_marks, check_model_rules, check_version_rules
 
 _KNOWN = frozenset(
     """cache_control container diagnostics inference_geo max_tokens messages metadata
@@ -48,6 +48,7 @@ def read(call: Call) -> Ask:
     if not isinstance(limit, int) or limit < 0:
         raise _refused("max_tokens: Input should be a valid integer >= 0")
     _check_messages(body["messages"])
+    check_marks(body)
     check_version_rules(version, body)
     check_model_rules(call.model, body)
     return _ask(call, body)

@@ -12,6 +12,7 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 _LINE = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d)(?:-(\d)(?!\d))?")
 # Anthropic keeps 1 024 tokens as the least that thinking can be given.
 _LEAST_BUDGET = 1024
+_MARKS = 4
 
 
 def check_version_rules(version: str, body: dict[str, Any]) -> None:
@@ -29,6 +30,29 @@ def check_version_rules(version: str, body: dict[str, Any]) -> None:
                 raise _refused(f"{where}: document blocks are not allowed here")
             if kind == "text" and role == "user" and block.get("citations"):
                 raise _refused(f"{where}: citations are not allowed on user text")
+
+
+def check_marks(body: dict[str, Any]) -> None:
+    """Refuse marks for the cache that are too many, or where none may be."""
+    blocks = [body, *dicts(body.get("tools")), *dicts(body.get("system"))]
+    for message in dicts(body.get("messages")):
+        blocks += dicts(message.get("content"))
+    marked = [block for block in blocks if block.get("cache_control") is not None]
+    if len(marked) > _MARKS:
+        raise _refused(
+            f"A maximum of {_MARKS} blocks with cache_control may be provided. Found "
+            f"{len(marked)}."
+        )
+    for block in marked:
+        control = mapping(block["cache_control"])
+        if control.get("type") != "ephemeral":
+            raise _refused("cache_control.type: Input should be 'ephemeral'")
+        if control.get("ttl", "5m") not in ("5m", "1h"):
+            raise _refused("cache_control.ttl: Input should be '5m' or '1h'")
+        if block.get("type") in ("thinking", "redacted_thinking"):
+            raise _refused("cache_control: Extra inputs are not permitted")
+        if block.get("type") == "text" and not block.get("text"):
+            raise _refused("cache_control cannot be set for empty text blocks")
 
 
 def check_model_rules(model: str, body: dict[str, Any]) -> None:

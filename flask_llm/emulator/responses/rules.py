@@ -7,6 +7,7 @@ from typing import Any
 from flask_llm.emulator.chat_completions.rules import (
     check_effort,
     check_function,
+    check_prompt_cache,
     check_sampling,
     check_strict,
     is_reasoning,
@@ -20,6 +21,7 @@ from flask_llm.emulator.dialect import dicts, mapping
 def check_model_rules(model: str, body: dict[str, Any]) -> None:
     """Refuse what models do that reason, and what the others do."""
     name = model.rpartition("/")[2]
+    check_prompt_cache(name, body)
     effort = mapping(body.get("reasoning")).get("effort")
     if is_reasoning(name):
         check_effort(name, effort, "reasoning.effort")

@@ -18,6 +18,7 @@ from flask_llm.chat import (
     ToolResult,
 )
 from flask_llm.errors import InvalidRequestError
+from flask_llm.protocols.anthropic_messages.marks import mark
 from flask_llm.protocols.base import alternating, merged, present, split_system
 from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
@@ -75,6 +76,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         body |= _tools(prompt)
     if prompt.reasoning:
         body |= _reasoning(prompt, body["max_tokens"])
+    mark(body, prompt)
     body = merged(merged(body, wanted), prompt.extra)
     old = _generation(prompt.model) <= (4, 6) and not _SAMPLING.isdisjoint(body)
     version = SAMPLING_VERSION if old else VERSION

@@ -14,7 +14,7 @@ from flask_llm.protocols.schemas import (
     replaced,
     strict_parameters,
 )
-from flask_llm.providers import Provider, Quirks, is_reasoning
+from flask_llm.providers import Provider, Quirks, is_reasoning, prompt_cache
 from flask_llm.wire import Call
 
 ECHOED = ("reasoning_content", "reasoning_details")
@@ -48,6 +48,8 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     body |= present(options)
     if prompt.tools:
         body |= _tools(prompt, quirks)
+    if quirks.prompt_cache:
+        body |= prompt_cache(prompt)
     if stream:
         body |= _stream_options(quirks)
     return Call(

@@ -19,7 +19,7 @@ from flask_llm.chat import (
 from flask_llm.protocols.base import arguments, dig, merged, present, unsendable
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import named, replaced, strict_parameters
-from flask_llm.providers import Provider, Quirks, is_reasoning
+from flask_llm.providers import Provider, Quirks, is_reasoning, prompt_cache
 from flask_llm.wire import Call
 
 
@@ -53,6 +53,8 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     )
     if prompt.tools:
         body |= _tools(prompt, quirks)
+    if quirks.prompt_cache:
+        body |= prompt_cache(prompt)
     if stream:
         body["stream"] = True
         if quirks.obfuscation:

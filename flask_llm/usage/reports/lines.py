@@ -27,6 +27,8 @@ class Line:
     cost_nanos: int = 0
     saved_nanos: int = 0
     """What the answers from our own cache would have cost."""
+    prompt_saved_nanos: int = 0
+    """What the providers' prompt caches saved; below zero where they cost more."""
     timed: int = 0
     duration_ms: int = 0
     """Summed over the ``timed`` calls."""
@@ -56,6 +58,7 @@ class Line:
             "total_tokens": self.input_tokens + self.output_tokens,
             "cost_usd": usd(self.cost_nanos),
             "saved_usd": usd(self.saved_nanos),
+            "prompt_saved_usd": usd(self.prompt_saved_nanos),
             "latency_mean_ms": round(self.duration_ms / self.timed)
             if self.timed
             else None,
@@ -75,6 +78,7 @@ SUMMED = (
     "reasoning_tokens",
     "cost_nanos",
     "saved_nanos",
+    "prompt_saved_nanos",
     "timed",
     "duration_ms",
 )

@@ -78,6 +78,7 @@ _SUMS = (
             "reasoning_tokens",
             "cost_nanos",
             "saved_nanos",
+            "prompt_saved_nanos",
             "duration_ms",
         )
     ),

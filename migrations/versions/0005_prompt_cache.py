@@ -1,0 +1,21 @@
+"""Note in llm_usage what the provider's prompt cache saved.
+
+Revision: 0005
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("llm_usage", sa.Column("prompt_saved_nanos", sa.BigInteger))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("llm_usage") as table:
+        table.drop_column("prompt_saved_nanos")
