@@ -83,8 +83,11 @@ Measure = Callable[[str], int]
 
 
 def bytes_of(text: str) -> int:
-    """Return how many tokens a text can have at most: one for each byte."""
-    return len(text.encode("utf-8", "replace"))
+    """Return how many tokens a text can have at most: one for each byte.
+
+    Half a surrogate pair counts as what is read in its place, U+FFFD.
+    """
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def input_ceiling(

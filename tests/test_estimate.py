@@ -200,6 +200,10 @@ def test_no_text_passes_the_bound_whatever_the_vocabulary(text):
     assert len(single.encode_ordinary(text)) == tokens.bytes_of(text)
 
 
+def test_half_a_surrogate_pair_counts_as_what_is_read_in_its_place():
+    assert tokens.bytes_of("\ud83d") == tokens.bytes_of("\ufffd") == 3
+
+
 @given(st.text(min_size=1).filter(str.strip), st.text(max_size=40))
 def test_a_prompt_is_bounded_by_the_bytes_of_its_texts(text, system):
     asked = prompt(text, system=system)

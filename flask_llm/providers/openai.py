@@ -25,8 +25,8 @@ _ONLY_RESPONSES = re.compile(
 )
 _RATHER_RESPONSES = re.compile(_START + rf"(?:o\d|gpt-(?:5\.[4-9]|[6-9]|{_LATER}))")
 _TOOLS_NEED_RESPONSES = re.compile(_START + rf"gpt-(?:5\.[4-9]|[6-9]|{_LATER})")
-_REASONS_UNASKED = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
-_WRITES_COST = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
+_SINCE_5_6 = re.compile(_START + rf"gpt-(?:5\.[6-9]|[6-9]|{_LATER})")
+"""They reason unasked, and writing to their prompt cache has a price."""
 
 ONLY_RESPONSES = frozenset(
     {
@@ -94,7 +94,7 @@ def prompt_cache(prompt: Prompt) -> dict[str, Any]:
     if prompt.prompt_cache:
         key = prompt.prompt_cache_key
         return {"prompt_cache_key": key} if key else {}
-    if prompt.prompt_cache is False and _WRITES_COST.search(prompt.model):
+    if prompt.prompt_cache is False and _SINCE_5_6.search(prompt.model):
         return {"prompt_cache_options": {"mode": "explicit"}}
     return {}
 
@@ -121,5 +121,5 @@ def _needs_it_for_tools(prompt: Prompt) -> bool:
     """Tell whether Chat Completions refuses tools: it does beside active reasoning."""
     if not prompt.tools or prompt.reasoning == "none":
         return False
-    refusing = _REASONS_UNASKED if prompt.reasoning is None else _TOOLS_NEED_RESPONSES
+    refusing = _SINCE_5_6 if prompt.reasoning is None else _TOOLS_NEED_RESPONSES
     return bool(refusing.search(prompt.model))
