@@ -305,7 +305,7 @@ def test_what_cannot_be_read_is_a_miss(kept):
 
 
 KEPT = {
-    "text": "Four.",
+    "texts": ["Four."],
     "usage": {"input_tokens": 9, "source": "provider"},
     "cost_usd": "0.1",
     "reasoning": None,
@@ -326,8 +326,8 @@ def test_what_is_kept_is_this():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"text": ["Four."]},
-        {"text": ""},
+        {"texts": "Four."},
+        {"texts": [""]},
         {"usage": None},
         {"usage": {}},
         {"usage": {"input_tokens": "9", "source": "provider"}},
@@ -610,7 +610,7 @@ def test_a_cache_of_the_apps_is_borrowed(host, named):
     cache.set("k", answer(), 60)
 
     with host.app_context():
-        assert json.loads(theirs.get("llm:answer:k"))["text"] == "Four."
+        assert json.loads(theirs.get("llm:answer:k"))["texts"] == ["Four."]
         assert cache.get("k").text == "Four."
         theirs.clear()
     assert cache.get("k") is None
@@ -870,7 +870,7 @@ def test_redis_keeps_json_for_a_day_less_chance(make_app, emulator, redis_url):
     kept = json.loads(value)
     assert re.fullmatch(rb"llm:answer:[0-9a-f]{64}", key)
     assert 0.9 * 86_400 - 60 <= seconds <= 86_400
-    assert (kept["text"], kept["cost_usd"]) == ("Four.", "0.00027")
+    assert (kept["texts"], kept["cost_usd"]) == (["Four."], "0.00027")
     assert b"Two and two" not in value
 
 

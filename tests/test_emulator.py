@@ -919,6 +919,8 @@ def test_request_ids_agree_between_header_and_body(url, emulator):
 # --- what the providers refuse
 
 
+HAIKU = {"model": "claude-haiku-4-5"}
+
 REFUSED = [
     ("openai", {"messages": None}, "expected an array"),
     ("openai", {"messages": []}, "empty array"),
@@ -941,7 +943,9 @@ REFUSED = [
     ("anthropic", {"shout": True}, "shout: Extra inputs"),
     ("anthropic", {"tool_choice": {"type": "any"}}, "tool_choice"),
     ("anthropic", {"messages": [{"role": "assistant", "content": "x"}]}, "prefill"),
-    ("anthropic", {"thinking": {"type": "enabled"}}, "1024"),
+    ("anthropic", {"thinking": {"type": "enabled"}}, "'enabled' is not supported"),
+    ("anthropic", {"thinking": {"type": "disabled"}}, "'disabled' is not supported"),
+    ("anthropic", HAIKU | {"thinking": {"type": "enabled"}}, "1024"),
     ("anthropic", {"model": ""}, "model"),
     ("anthropic", {"max_tokens": -1}, "max_tokens"),
     ("anthropic", {"messages": ["x"]}, "list of objects"),
@@ -957,8 +961,25 @@ REFUSED = [
     ),
     (
         "anthropic",
-        {"max_tokens": 9, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+        HAIKU
+        | {"max_tokens": 9, "thinking": {"type": "enabled", "budget_tokens": 1024}},
         "greater than",
+    ),
+    (
+        "anthropic",
+        HAIKU
+        | {
+            "max_tokens": 2048,
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "tools": [{"name": "weather", "input_schema": NODE}],
+            "tool_choice": {"type": "any"},
+        },
+        "forces tool use",
+    ),
+    (
+        "anthropic",
+        {"model": "claude-opus-4-1", "output_config": {"format": {"schema": NODE}}},
+        "output_config.format: not supported",
     ),
     (
         "anthropic",
@@ -1018,6 +1039,22 @@ REFUSED = [
         },
         "thinking level",
     ),
+    (
+        "google",
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HUGE"}}},
+        "HUGE",
+    ),
+    (
+        "google",
+        {"generationConfig": {"responseSchema": NODE, "responseJsonSchema": NODE}},
+        "Only one of",
+    ),
+    ("google", {"generationConfig": {"stopSequences": [*"abcdef"]}}, "at most 5"),
+    (
+        "google",
+        {"tools": [{"functionDeclarations": [{"name": "a b"}]}]},
+        "Invalid function name",
+    ),
     ("google", {"contents": []}, "contents is not specified"),
     ("google", {"contents": [{"role": "bot", "parts": [{"text": "x"}]}]}, "valid role"),
     ("google", {"contents": [{"role": "user"}]}, "parts: empty"),
@@ -1065,6 +1102,94 @@ def test_openai_refuses_a_strict_schema_that_is_open(url):
     answer = ask("openai", url, more=more)
 
     assert "additionalProperties" in answer.json()["error"]["message"]
+
+
+THINKING = [
+    # model, kind of thinking, effort, status
+    ("claude-fable-5-1", "adaptive", "max", 200),
+    ("claude-fable-5-1", "disabled", None, 400),
+    ("claude-opus-5-5", "disabled", None, 400),
+    ("claude-opus-5-5", None, "low", 200),
+    ("claude-sonnet-5-5", "between_tools", "high", 200),
+    ("claude-sonnet-5-5", "between_tools", "xhigh", 400),
+    ("claude-sonnet-5-5", "disabled", None, 400),
+    ("claude-haiku-5-5", "disabled", "high", 200),
+    ("claude-haiku-5-5", "disabled", "max", 400),
+    ("claude-haiku-5-5", "between_tools", None, 400),
+    ("claude-opus-5", "disabled", None, 200),
+    ("claude-opus-4-8", "enabled", None, 400),
+    ("claude-opus-4-8", "adaptive", "xhigh", 200),
+    ("claude-sonnet-4-6", "adaptive", "xhigh", 400),
+    ("claude-sonnet-4-6", "adaptive", "max", 200),
+    ("claude-sonnet-4-6", "enabled", None, 200),
+    ("claude-opus-4-5", "enabled", "low", 200),
+    ("claude-sonnet-4-5", "enabled", "low", 400),
+    ("claude-sonnet-4-5", "adaptive", None, 400),
+    ("claude-sonnet-4-5", "disabled", None, 200),
+]
+
+
+@pytest.mark.parametrize(("model", "kind", "effort", "status"), THINKING)
+def test_anthropic_refuses_thinking_that_a_model_has_not(
+    url, model, kind, effort, status
+):
+    budget = {"budget_tokens": 1024} if kind == "enabled" else {}
+    more = {"max_tokens": 2048}
+    more |= {"thinking": {"type": kind, **budget}} if kind else {}
+    more |= {"output_config": {"effort": effort}} if effort else {}
+
+    answer = ask("anthropic", url, model=model, more=more)
+
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "status"),
+    [
+        ("gemini-2.5-flash", {"thinkingBudget": 0}, 200),
+        ("gemini-2.5-flash", {"thinkingLevel": "LOW"}, 400),
+        ("gemini-2.5-pro", {"thinkingBudget": 0}, 400),
+        ("gemini-2.5-pro", {"thinkingBudget": 128}, 200),
+        ("gemini-3.8-flash", {"thinkingLevel": "MINIMAL"}, 200),
+        ("gemini-3.7-flash", {"thinkingLevel": "MINIMAL"}, 400),
+        ("gemini-3.1-pro-preview", {"thinkingLevel": "MINIMAL"}, 400),
+        ("gemini-4-argon", {"thinkingLevel": "MINIMAL"}, 400),
+        ("gemini-4-argon", {"thinkingLevel": "XHIGH"}, 400),
+        ("gemini-4-argon", {"thinkingLevel": "HIGH"}, 200),
+        ("gemini-4-argon", {"thinkingBudget": 1}, 400),
+    ],
+)
+def test_google_refuses_thinking_that_a_model_has_not(url, model, thinking, status):
+    more = {"generationConfig": {"thinkingConfig": thinking}}
+
+    answer = ask("google", url, model=model, more=more)
+
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("model", "status"), [("gemini-2.5-flash", 400), ("gemini-3.8-flash", 200)]
+)
+def test_google_takes_a_schema_beside_tools_from_gemini_3_on(url, model, status):
+    config = {"responseMimeType": "application/json", "responseJsonSchema": NODE}
+    tools = [{"functionDeclarations": [{"name": "weather"}]}]
+    more = {"generationConfig": config, "tools": tools}
+
+    assert ask("google", url, model=model, more=more).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("model", "status"), [("claude-haiku-4-5", 200), ("claude-sonnet-4-6", 400)]
+)
+def test_anthropic_refuses_to_go_on_from_words_put_into_its_mouth(url, model, status):
+    turns = [
+        {"role": "user", "content": "Name a colour."},
+        {"role": "assistant", "content": "Green"},
+    ]
+
+    answer = ask("anthropic", url, model=model, more={"messages": turns})
+
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-sonnet-4-6"])

@@ -152,6 +152,35 @@ def test_answer_in_the_background_is_handed_over_and_not_kept(app, rows, emulato
     assert [row.status for row in rows()] == ["ok", "ok"]
 
 
+def test_structured_answer_is_read_apart_from_comments_on_the_work(app, emulator):
+    texts = {"commentary": "Looking it up.", "final_answer": '{"degrees": 4}'}
+    output = [
+        {
+            "type": "message",
+            "role": "assistant",
+            "phase": phase,
+            "content": [{"type": "output_text", "text": text, "annotations": []}],
+        }
+        for phase, text in texts.items()
+    ]
+    body = json.dumps(IN_RESPONSES | {"output": output})
+    emulator.script(Fault(body=body, content_type="application/json"))
+    schema = {
+        "type": "object",
+        "properties": {"degrees": {"type": "integer"}},
+        "required": ["degrees"],
+    }
+
+    first, kept = (
+        flask_llm.complete("Hi", schema=schema, cache=True) for _ in range(2)
+    )
+
+    assert first.parsed == kept.parsed == {"degrees": 4}
+    assert first.text == "".join(texts.values())
+    assert [part.text for part in kept.content] == list(texts.values())
+    assert kept.cached
+
+
 # --- Endings -----------------------------------------------------------------------
 
 

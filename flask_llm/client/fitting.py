@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flask_llm.chat import Completion, Embeddings, Inputs, Message, Prompt, Question
+from flask_llm.chat import (
+    Completion,
+    Embeddings,
+    Inputs,
+    Message,
+    Prompt,
+    Question,
+    Text,
+)
 from flask_llm.client.job import Whole
 from flask_llm.errors import ContentFilteredError, ResponseError, SchemaError
 from flask_llm.schema import MisfitError, Schema
@@ -53,11 +61,17 @@ def _read(prompt: Prompt, schema: Schema, completion: Completion) -> Any:
             completion=completion,
         )
     try:
-        return schema.read(completion.text)
+        return schema.read(_last_text(completion))
     except MisfitError as misfit:
         if completion.finish_reason in _CUT_SHORT:
             raise _cut_short(prompt, completion) from None
         raise _mismatch(schema, completion, misfit) from misfit.__cause__
+
+
+def _last_text(completion: Completion) -> str:
+    """Return the text that is the answer: others before it comment on the work."""
+    texts = [part.text for part in completion.content if isinstance(part, Text)]
+    return texts[-1] if texts else ""
 
 
 def mended(prompt: Prompt, error: SchemaError) -> Prompt:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import replace
+from itertools import chain, takewhile
 
 from flask_llm.chat import (
     Completion,
@@ -24,6 +25,7 @@ from flask_llm.errors import (
     LLMError,
     RoundsExceeded,
 )
+from flask_llm.protocols.base import joined
 from flask_llm.schema import check, problems, relaxed
 
 WORKERS = 8
@@ -66,7 +68,7 @@ class ToolLoop:
         _check_tools(prompt)
 
     def run(self, max_rounds: int) -> Completion:
-        """Go on until the model stops asking for tools.
+        """Go on until the model stops asking for tools, and through its pauses.
 
         :raises RoundsExceeded: where it does not.
         """
@@ -74,9 +76,11 @@ class ToolLoop:
         try:
             while len(self._rounds) < max_rounds:
                 answer = self._ask()
-                if answer.finish_reason != "tool_calls" or not answer.tool_calls:
+                if _pauses(answer):
+                    self._append(answer)
+                elif answer.finish_reason != "tool_calls" or not answer.tool_calls:
                     return self._whole(answer)
-                if len(self._rounds) < max_rounds:
+                elif len(self._rounds) < max_rounds:
                     self._serve(answer)
         except LLMError as error:
             self._tell(error)
@@ -94,16 +98,33 @@ class ToolLoop:
         return answer
 
     def _whole(self, answer: Completion) -> Completion:
-        """Return the last answer with what all of them used and the history."""
+        """Return the last answer with what all of them used and the history.
+
+        What was said before a pause is the answer's beginning.
+        """
         said = () if answer.tool_calls else (answer.to_message(),)
         whole = answer.after(self._rounds[:-1])
-        return replace(whole, messages=(*self._prompt.messages, *said))
+        begun = [*takewhile(_pauses, reversed(self._rounds[:-1]))]
+        pieces = [before.content for before in (*reversed(begun), answer)]
+        return replace(
+            whole,
+            content=joined(chain(*pieces)) if begun else answer.content,
+            messages=(*self._prompt.messages, *said),
+        )
+
+    def _append(self, answer: Completion, *results: Message) -> None:
+        """Put an answer into the history, and what tools said to it."""
+        self._prompt = replace(
+            self._prompt,
+            messages=(*self._prompt.messages, answer.to_message(), *results),
+            fallbacks=(),
+        )
 
     def _endless(self) -> RoundsExceeded:
         last = self._rounds[-1]
         whole = last.after(self._rounds[:-1])
         return RoundsExceeded(
-            f"The model still asked for tools after {len(self._rounds)} rounds: "
+            f"The model had not come to its answer after {len(self._rounds)} rounds: "
             "max_rounds lets it go on.",
             provider=last.provider,
             model=last.model,
@@ -143,18 +164,10 @@ class ToolLoop:
             else next(runs)
             for call, refusal in zip(calls, refusals, strict=True)
         ]
-        forced = self._prompt.tool_choice not in {None, "auto", "none"}
-        self._prompt = replace(
-            self._prompt,
-            messages=(
-                *self._prompt.messages,
-                answer.to_message(),
-                Message("tool", results),
-            ),
-            fallbacks=(),
+        self._append(answer, Message("tool", results))
+        if self._prompt.tool_choice not in {None, "auto", "none"}:
             # Else the model would be forced to call it for ever.
-            tool_choice=None if forced else self._prompt.tool_choice,
-        )
+            self._prompt = replace(self._prompt, tool_choice=None)
         if self._deadline.remaining() <= 0:
             raise DeadlineExceeded(
                 "No time was left after the tools had run: timeout counts for all "
@@ -209,6 +222,10 @@ class ToolLoop:
             said = f"{type(error).__name__}: {error}"
             return ToolResult(call.id, said, call.name, is_error=True)
         return ToolResult(call.id, text, call.name)
+
+
+def _pauses(answer: Completion) -> bool:
+    return answer.finish_reason == "pause" and not answer.tool_calls
 
 
 def _outcome(future: Future[ToolResult], call: ToolCall) -> ToolResult:

@@ -22,9 +22,9 @@ class Answer:
     """OpenAI: ``message.refusal``, or a part of that type. Anthropic: ``stop_reason:
     refusal``. Google: a prompt block without candidates."""
     finish_reason: str | None = None
-    """``stop``, ``length``, ``tool_calls`` or ``content_filter``; any other word goes
-    out verbatim (for Responses as the status: ``failed``, ``queued``). Left out: what
-    the rest implies."""
+    """``stop``, ``length``, ``tool_calls``, ``content_filter`` or, for Anthropic and
+    Google, ``pause``; any other word goes out verbatim (for Responses as the status:
+    ``failed``, ``queued``). Left out: what the rest implies."""
     usage: dict[str, int] | None = None
     """Any of ``input_tokens``, ``cache_read_tokens``, ``cache_write_tokens``,
     ``cache_write_1h_tokens`` (of the writes; Anthropic's), ``output_tokens``,

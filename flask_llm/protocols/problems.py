@@ -50,7 +50,7 @@ _CONTEXT = re.compile(
 )
 _PARAMETER = re.compile(
     r"unsupported (parameter|value)|extra inputs are not permitted|unknown name"
-    r"|unknown parameter|use /v1/responses"
+    r"|unknown parameter|use /v1/responses|may not be enabled when tool_choice"
     r"|\b(deprecated|not (supported|available|allowed|permitted)|unsupported)\b"
     r"[^.;\n]{0,60}\b(model|anthropic-version)\b",
     re.IGNORECASE,
@@ -63,7 +63,7 @@ _UNFIT = re.compile(
 
 _NAMED = re.compile(
     r"^([a-z_]\w*(?:\.\w+)*): |parameter: '([\w.]+)'"
-    r"|Unknown name \"(\w+)\"|`([a-z_.]+)`"
+    r"|Unknown name \"(\w+)\"|`([a-z_.]+)`|\b(tool_choice|thinking_[a-z]+)\b"
 )
 """Where a message names the parameter that it complains of."""
 

@@ -523,6 +523,16 @@ def test_several_messages_are_one_text():
     )
 
 
+def test_comment_on_the_work_stays_apart_from_the_answer():
+    found = parsed(
+        message("Let me ", phase="commentary"),
+        message("see.", phase="commentary"),
+        message("Four.", phase="final_answer"),
+    )
+
+    assert found.content == (Text("Let me see."), Text("Four."))
+
+
 def test_usage_is_read_in_full():
     found = parsed(
         usage={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from flask_llm.emulator.dialect import (
@@ -20,6 +21,7 @@ _FINISH_REASONS = {
     "tool_calls": "STOP",
     "length": "MAX_TOKENS",
     "content_filter": "SAFETY",
+    "pause": "CONTINUATION",
 }
 _SIGNATURE = "RW11bGF0b3I="
 
@@ -33,7 +35,7 @@ def whole(ask: Ask, reply: Reply) -> dict[str, Any]:
         *([{"text": reply.text}] if reply.text else []),
         *_calls(reply.tool_calls),
     ]
-    candidate = _candidate(parts, finish=_finish(reply))
+    candidate = _candidate(parts, finish=_finish(ask, reply))
     return _response(ask, candidate, reply.usage)
 
 
@@ -45,7 +47,7 @@ def events(ask: Ask, reply: Reply) -> list[Frame]:
     bodies = []
     for number, parts in enumerate(groups, start=1):
         final = number == len(groups)
-        candidate = _candidate(parts, finish=_finish(reply) if final else None)
+        candidate = _candidate(parts, finish=_finish(ask, reply) if final else None)
         usage = _so_far(reply.usage, groups[:number], final=final)
         bodies.append(_response(ask, candidate, usage))
     return _framed(ask, bodies)
@@ -105,14 +107,22 @@ def _calls(calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
     return parts
 
 
-def _finish(reply: Reply) -> str:
-    return _FINISH_REASONS.get(reply.finish_reason, reply.finish_reason)
+def continuation(serial: int) -> str:
+    """Make the token by which the answer to a request can be continued."""
+    return b64encode(f"continue {serial}".encode()).decode()
 
 
-def _candidate(parts: list[dict[str, Any]], *, finish: str | None) -> dict[str, Any]:
+def _finish(ask: Ask, reply: Reply) -> dict[str, Any]:
+    reason = _FINISH_REASONS.get(reply.finish_reason, reply.finish_reason)
+    more = {"continuationToken": continuation(ask.serial)}
+    return {"finishReason": reason} | (more if reason == "CONTINUATION" else {})
+
+
+def _candidate(
+    parts: list[dict[str, Any]], *, finish: dict[str, Any] | None
+) -> dict[str, Any]:
     content = {"role": "model", "parts": parts} if parts else {}
-    end = {} if finish is None else {"finishReason": finish}
-    return {"content": content, **end, "index": 0}
+    return {"content": content, **(finish or {}), "index": 0}
 
 
 def _response(

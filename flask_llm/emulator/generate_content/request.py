@@ -19,6 +19,8 @@ from flask_llm.emulator.dialect import (
 )
 from flask_llm.emulator.schema import ANY_OBJECT
 
+from .rules import check_config, check_thinking, refused
+
 _VERBS = ("generateContent", "streamGenerateContent")
 _TOP = frozenset(
     """contents systemInstruction tools toolConfig safetySettings cachedContent labels
@@ -54,7 +56,8 @@ def read(call: Call) -> Ask:
         _check_names(body, _TOP, "")
         _check_names(config, _CONFIG, "generation_config")
     contents = _check_contents(body)
-    _check_thinking(call.model, camel(mapping(config.get("thinkingConfig"))))
+    check_thinking(call.model, camel(mapping(config.get("thinkingConfig"))))
+    check_config(call.model, config, _declared(body))
     _check_signatures(call.model, contents)
     return _ask(call, body, config, contents)
 
@@ -112,18 +115,21 @@ def _answers(part: dict[str, Any]) -> bool:
     return "functionResponse" in part
 
 
-def _tools(body: dict[str, Any]) -> tuple[tuple[Offer, ...], bool]:
-    declared = [
+def _declared(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
         camel(function)
         for tool in dicts(body.get("tools"))
         for function in dicts(camel(tool).get("functionDeclarations"))
     ]
+
+
+def _tools(body: dict[str, Any]) -> tuple[tuple[Offer, ...], bool]:
     config = camel(mapping(body.get("toolConfig")))
     calling = camel(mapping(config.get("functionCallingConfig")))
     allowed = calling.get("allowedFunctionNames")
     offers = tuple(
         Offer(str(function.get("name")), _parameters(function))
-        for function in declared
+        for function in _declared(body)
         if not allowed or function.get("name") in allowed
     )
     mode = calling.get("mode", "AUTO")
@@ -148,30 +154,21 @@ def _check_names(value: dict[str, Any], known: frozenset[str], where: str) -> No
             f'Invalid JSON payload received. Unknown name "{name}"{at}: '
             "Cannot find field."
         )
-        raise _refused(message, where or name)
+        raise refused(message, where or name)
 
 
 def _check_contents(body: dict[str, Any]) -> list[dict[str, Any]]:
     contents = dicts(body.get("contents"))
     if not contents:
-        raise _refused("* GenerateContentRequest.contents: contents is not specified\n")
+        raise refused("* GenerateContentRequest.contents: contents is not specified\n")
     for content in contents:
         if content.get("role", "user") not in ("user", "model"):
-            raise _refused("Please use a valid role: user, model.")
+            raise refused("Please use a valid role: user, model.")
         if not _parts(content):
-            raise _refused("* GenerateContentRequest.contents.parts: empty\n")
+            raise refused("* GenerateContentRequest.contents.parts: empty\n")
     if contents[0].get("role", "user") != "user":
-        raise _refused("Please ensure that the first content has the role user.")
+        raise refused("Please ensure that the first content has the role user.")
     return contents
-
-
-def _check_thinking(model: str, config: dict[str, Any]) -> None:
-    if "thinkingLevel" in config and "thinkingBudget" in config:
-        raise _refused(
-            "You can only set only one of thinking budget and thinking level."
-        )
-    if "thinkingBudget" in config and model.startswith("gemini-4-argon"):
-        raise _refused("thinking_budget is not supported by this model.")
 
 
 def _check_signatures(model: str, contents: list[dict[str, Any]]) -> None:
@@ -188,11 +185,7 @@ def _check_signatures(model: str, contents: list[dict[str, Any]]) -> None:
         calls = [part for part in _parts(content) if "functionCall" in part]
         # Of parallel calls only the first carries one.
         if calls and not calls[0].get("thoughtSignature"):
-            raise _refused(
+            raise refused(
                 "Function call is missing a thought_signature in functionCall parts. "
                 "This is required for tools to work correctly."
             )
-
-
-def _refused(message: str, field: str | None = None) -> RejectedError:
-    return RejectedError(Problem(status=400, message=message, param=field))

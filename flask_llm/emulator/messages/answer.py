@@ -12,6 +12,7 @@ _STOP_REASONS = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
+    "pause": "pause_turn",
 }
 _SIGNATURE = "RW11bGF0b3I="
 
@@ -22,7 +23,7 @@ def whole(ask: Ask, reply: Reply) -> dict[str, Any]:
     """Write a ``message``."""
     body = {
         **_head(ask),
-        "content": [block for block, _ in _blocks(reply)],
+        "content": [block for block, _ in _blocks(ask, reply)],
         **_stop(reply),
     }
     if reply.usage is not None:
@@ -35,7 +36,7 @@ def events(ask: Ask, reply: Reply) -> list[Frame]:
     return [
         _frame("message_start", message=_opening(ask, reply)),
         _frame("ping"),
-        *_content(reply),
+        *_content(ask, reply),
         _closing(reply),
         _frame("message_stop"),
     ]
@@ -55,8 +56,8 @@ def _opening(ask: Ask, reply: Reply) -> dict[str, Any]:
     return message
 
 
-def _content(reply: Reply) -> Iterator[Frame]:
-    for index, (block, deltas) in enumerate(_blocks(reply)):
+def _content(ask: Ask, reply: Reply) -> Iterator[Frame]:
+    for index, (block, deltas) in enumerate(_blocks(ask, reply)):
         empty = {**block, **_EMPTY[block["type"]]}
         yield _frame("content_block_start", index=index, content_block=empty)
         for delta in deltas:
@@ -69,6 +70,7 @@ _EMPTY: dict[str, dict[str, Any]] = {
     "thinking": {"thinking": "", "signature": ""},
     "text": {"text": ""},
     "tool_use": {"input": {}},
+    "server_tool_use": {"input": {}},
 }
 
 
@@ -82,8 +84,11 @@ def _closing(reply: Reply) -> Frame:
     return _frame("message_delta", delta=_stop(reply), usage=usage)
 
 
-def _blocks(reply: Reply) -> Iterator[_Block]:
-    """Yield each content block as a whole, beside the deltas it streams as."""
+def _blocks(ask: Ask, reply: Reply) -> Iterator[_Block]:
+    """Yield each content block as a whole, beside the deltas it streams as.
+
+    A turn that pauses ends with a tool that Anthropic runs itself.
+    """
     if reply.reasoning:
         block = {
             "type": "thinking",
@@ -99,6 +104,19 @@ def _blocks(reply: Reply) -> Iterator[_Block]:
     for call in reply.tool_calls:
         deltas = _deltas(reply, "input_json_delta", "partial_json", call.arguments)
         yield _tool_use(call), deltas
+    if reply.finish_reason == "pause":
+        yield _search(ask, reply)
+
+
+def _search(ask: Ask, reply: Reply) -> _Block:
+    query = {"query": ask.user_text}
+    block: dict[str, Any] = {
+        "type": "server_tool_use",
+        "id": f"srvtoolu_{ask.serial}",
+        "name": "web_search",
+        "input": query,
+    }
+    return block, _deltas(reply, "input_json_delta", "partial_json", dumps(query))
 
 
 def _tool_use(call: ToolCall) -> dict[str, Any]:

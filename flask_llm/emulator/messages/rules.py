@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask_llm.emulator.dialect import Problem, RejectedError, dicts, mapping
+from flask_llm.emulator.dialect import dicts, mapping
 from flask_llm.emulator.schema import objects
+
+from .thinking import check_thinking, refused
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _LINE = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d)(?:-(\d)(?!\d))?")
-# Anthropic keeps 1 024 tokens as the least that thinking can be given.
-_LEAST_BUDGET = 1024
 _MARKS = 4
 
 
@@ -21,15 +21,15 @@ def check_version_rules(version: str, body: dict[str, Any]) -> None:
         return
     for name in _SAMPLING:
         if body.get(name) is not None:
-            raise _refused(f"{name}: not supported with anthropic-version {version}")
+            raise refused(f"{name}: not supported with anthropic-version {version}")
     for number, message in enumerate(dicts(body.get("messages"))):
         for block in dicts(message.get("content")):
             where = f"messages.{number}.content"
             kind, role = block.get("type"), message.get("role")
             if kind == "document" and role == "assistant":
-                raise _refused(f"{where}: document blocks are not allowed here")
+                raise refused(f"{where}: document blocks are not allowed here")
             if kind == "text" and role == "user" and block.get("citations"):
-                raise _refused(f"{where}: citations are not allowed on user text")
+                raise refused(f"{where}: citations are not allowed on user text")
 
 
 def check_marks(body: dict[str, Any]) -> None:
@@ -39,20 +39,20 @@ def check_marks(body: dict[str, Any]) -> None:
         blocks += dicts(message.get("content"))
     marked = [block for block in blocks if block.get("cache_control") is not None]
     if len(marked) > _MARKS:
-        raise _refused(
+        raise refused(
             f"A maximum of {_MARKS} blocks with cache_control may be provided. Found "
             f"{len(marked)}."
         )
     for block in marked:
         control = mapping(block["cache_control"])
         if control.get("type") != "ephemeral":
-            raise _refused("cache_control.type: Input should be 'ephemeral'")
+            raise refused("cache_control.type: Input should be 'ephemeral'")
         if control.get("ttl", "5m") not in ("5m", "1h"):
-            raise _refused("cache_control.ttl: Input should be '5m' or '1h'")
+            raise refused("cache_control.ttl: Input should be '5m' or '1h'")
         if block.get("type") in ("thinking", "redacted_thinking"):
-            raise _refused("cache_control: Extra inputs are not permitted")
+            raise refused("cache_control: Extra inputs are not permitted")
         if block.get("type") == "text" and not block.get("text"):
-            raise _refused("cache_control cannot be set for empty text blocks")
+            raise refused("cache_control cannot be set for empty text blocks")
 
 
 def check_model_rules(model: str, body: dict[str, Any]) -> None:
@@ -61,14 +61,17 @@ def check_model_rules(model: str, body: dict[str, Any]) -> None:
     if generation >= (4, 7):
         for name in _SAMPLING:
             if body.get(name) is not None:
-                raise _refused(f"{name}: not supported by this model")
-    if generation >= (5, 0):
+                raise refused(f"{name}: not supported by this model")
+    if generation >= (4, 6):
         _check_no_prefill(body)
     choice = mapping(body.get("tool_choice")).get("type")
     if choice in ("any", "tool") and _refuses_force(model):
-        raise _refused(f"tool_choice: type '{choice}' is not supported by this model")
-    _check_thinking(body)
-    _check_schema(body)
+        raise refused(f"tool_choice: type '{choice}' is not supported by this model")
+    check_thinking(model, generation, body)
+    wanted = mapping(mapping(body.get("output_config")).get("format"))
+    if wanted and generation < (4, 5):
+        raise refused("output_config.format: not supported by this model")
+    _check_schema(wanted)
 
 
 def _generation(model: str) -> tuple[int, int]:
@@ -81,36 +84,20 @@ def _refuses_force(model: str) -> bool:
 
 
 def _check_no_prefill(body: dict[str, Any]) -> None:
-    if dicts(body.get("messages"))[-1].get("role") == "assistant":
-        raise _refused(
+    last = dicts(body.get("messages"))[-1]
+    tools = ("server_tool_use", "tool_use")
+    paused = any(part.get("type") in tools for part in dicts(last.get("content")))
+    if last.get("role") == "assistant" and not paused:
+        raise refused(
             "This model does not support assistant message prefill. The conversation "
             "must end with a user message."
         )
 
 
-def _check_thinking(body: dict[str, Any]) -> None:
-    thinking = mapping(body.get("thinking"))
-    if thinking.get("type") != "enabled":
-        return
-    budget = thinking.get("budget_tokens")
-    if not isinstance(budget, int) or budget < _LEAST_BUDGET:
-        raise _refused(
-            "thinking.enabled.budget_tokens: Input should be greater than or equal "
-            f"to {_LEAST_BUDGET}"
-        )
-    if budget >= body["max_tokens"]:
-        raise _refused("`max_tokens` must be greater than `thinking.budget_tokens`.")
-
-
-def _check_schema(body: dict[str, Any]) -> None:
-    wanted = mapping(mapping(body.get("output_config")).get("format"))
+def _check_schema(wanted: dict[str, Any]) -> None:
     for _, node in objects(wanted.get("schema")):
         if node.get("additionalProperties") is not False:
-            raise _refused(
+            raise refused(
                 "output_config.format.schema: For 'object' type, "
                 "'additionalProperties' must be explicitly set to false"
             )
-
-
-def _refused(message: str) -> RejectedError:
-    return RejectedError(Problem(status=400, message=message))

@@ -51,7 +51,7 @@ def _content(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Embeddings):
         return vectors.write(answer)
     return {
-        "text": answer.text,
+        "texts": [part.text for part in answer.content if isinstance(part, Text)],
         **{name: getattr(answer, name) for name in _WORDS},
     }
 
@@ -97,12 +97,18 @@ def _answer(kept: Mapping[str, Any]) -> Answer:
 
 def _completion(kept: Mapping[str, Any]) -> Completion:
     return Completion(
-        content=(Text(kept["text"]),),
+        content=tuple(Text(text) for text in _texts(kept["texts"])),
         usage=_usage(kept["usage"]),
         cost_usd=_cost(kept["cost_usd"]),
         cached=True,
         **{name: _word(kept[name]) for name in _WORDS},
     )
+
+
+def _texts(kept: object) -> list[str]:
+    if not isinstance(kept, list) or not all(isinstance(text, str) for text in kept):
+        raise TypeError
+    return kept
 
 
 def _usage(kept: Mapping[str, Any]) -> Usage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider
+from flask_llm.providers.anthropic import BUDGETS, LEAST_BUDGET, traits
 from flask_llm.wire import Call
 
 VERSION = "2026-10-21"
@@ -34,16 +34,6 @@ MAX_TOKENS = 4_096
 """Sent where the caller sets none: the field is required, and every model can do it."""
 
 _SAMPLING = {"temperature", "top_p", "top_k"}
-
-_CLAUDE = re.compile(
-    r"claude-(?:(\d)(?:[-.](\d))?-)?([a-z]+)(?:-(\d{1,2})(?!\d))?(?:[-.](\d{1,2})(?!\d))?"
-)
-"""``claude-opus-4-6`` and ``claude-3-5-haiku-20241022``: family and generation."""
-
-_NEWEST = (99, 0)
-_LEAST_BUDGET = 1_024
-_BUDGETS = {"low": 2_048, "medium": 8_192, "high": 16_384}
-_HIGHEST_BUDGET = 32_768
 
 
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
@@ -78,7 +68,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         body |= _reasoning(prompt, body["max_tokens"])
     mark(body, prompt)
     body = merged(merged(body, wanted), prompt.extra)
-    old = _generation(prompt.model) <= (4, 6) and not _SAMPLING.isdisjoint(body)
+    old = traits(prompt.model).sampling and not _SAMPLING.isdisjoint(body)
     version = SAMPLING_VERSION if old else VERSION
     return Call(
         path="/v1/messages",
@@ -86,17 +76,6 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         headers={"anthropic-version": version},
         stream=stream,
     )
-
-
-def _generation(model: str) -> tuple[int, int]:
-    """Tell ``(4, 6)`` from a model's name; what is unknown counts as the newest."""
-    found = _CLAUDE.search(model)
-    if not found:
-        return _NEWEST
-    old_major, old_minor, _, major, minor = found.groups()
-    if not (old_major or major):
-        return _NEWEST
-    return int(old_major or major), int(old_minor or minor or 0)
 
 
 def _messages(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
@@ -123,7 +102,7 @@ def _turn(
                 ids.keep(call.id)
             return "assistant", list(state)
     # Models before Opus 4.8 know no system messages inside the conversation.
-    aside = message.role == "system" and _generation(prompt.model) >= (4, 8)
+    aside = message.role == "system" and traits(prompt.model).asides
     role = {"assistant": "assistant", "system": "system" if aside else "user"}
     parts = [part for part in message.content if not _is_blank(part)]
     return role.get(message.role, "user"), [_block(part, ids) for part in parts]
@@ -177,7 +156,7 @@ def _source(media: Media) -> dict[str, Any]:
 
 def _answer_format(prompt: Prompt) -> dict[str, Any]:
     """Say what the answer has to look like, where the model knows a field for it."""
-    if prompt.schema is None or _generation(prompt.model) < (4, 5):
+    if prompt.schema is None or not traits(prompt.model).schema:
         return {}
     schema = fit(prompt.schema.json, ANTHROPIC)
     form = {"type": "json_schema", "schema": schema}
@@ -215,35 +194,24 @@ def _reasoning(prompt: Prompt, max_tokens: int) -> dict[str, Any]:
 
     Asked-for reasoning is asked to be shown too: newer models hide it otherwise.
     """
-    generation, effort = _generation(prompt.model), prompt.reasoning or ""
+    model, effort = traits(prompt.model), prompt.reasoning or ""
     if effort == "none":
-        return _no_reasoning(prompt.model)
-    if generation <= (4, 5):
+        lowest = {"output_config": {"effort": "low"}}
+        return {"thinking": {"type": model.off}} if model.off else lowest
+    if model.budget:
         return _budget(effort, max_tokens)
-    effort = "low" if effort == "minimal" else effort
-    if generation == (4, 6) and effort == "xhigh":
-        effort = "max"
     return {
         "thinking": {"type": "adaptive", "display": "summarized"},
-        "output_config": {"effort": effort},
+        "output_config": {"effort": model.effort(effort)},
     }
 
 
-def _no_reasoning(model: str) -> dict[str, Any]:
-    """Turn reasoning off, or as far down as a model lets it."""
-    if re.search(r"opus-5-5|fable|mythos", model):
-        return {"output_config": {"effort": "low"}}
-    kind = "between_tools" if "sonnet-5-5" in model else "disabled"
-    return {"thinking": {"type": kind}}
-
-
 def _budget(effort: str, max_tokens: int) -> dict[str, Any]:
-    """Older models take a number of tokens, which must leave room for the answer."""
-    asked = _LEAST_BUDGET if effort == "minimal" else _BUDGETS.get(effort)
-    budget = min(asked or _HIGHEST_BUDGET, max_tokens - 1)
-    if budget < _LEAST_BUDGET:
+    """Give thinking a number of tokens, which must leave room for the answer."""
+    budget = min(BUDGETS[effort], max_tokens - 1)
+    if budget < LEAST_BUDGET:
         raise InvalidRequestError(
-            f"This model reasons with {_LEAST_BUDGET} tokens or more, which count "
+            f"This model reasons with {LEAST_BUDGET} tokens or more, which count "
             f"towards max_tokens={max_tokens}; set max_tokens higher.",
             param="max_tokens",
         )

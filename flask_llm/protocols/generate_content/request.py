@@ -30,6 +30,7 @@ from flask_llm.protocols.base import (
 from flask_llm.protocols.dialects import GOOGLE
 from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider
+from flask_llm.providers.google import traits
 from flask_llm.wire import Call
 
 FILES = "https://generativelanguage.googleapis.com/v1/"
@@ -42,11 +43,6 @@ _GOOGLE_URI = re.compile(
     r"gs://|https://generativelanguage\.googleapis\.com/"
     r"|https://(www\.)?youtube\.com/|https://youtu\.be/"
 )
-_NEWEST = (99, 0)
-_BUDGETS = {"none": 0, "minimal": 512, "low": 2_048, "medium": 8_192}
-_HIGHEST_BUDGET = 24_576
-_LEAST_PRO_BUDGET = 128
-_LEVELS = {"low": "LOW", "medium": "MEDIUM"}
 
 
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
@@ -57,6 +53,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     del provider
     wanted = _answer_format(prompt)
     system, messages = split_system(prompt if wanted else instructed(prompt))
+    messages, token = _continued(prompt, messages)
     body: dict[str, Any] = {"contents": _contents(prompt, messages)}
     if system:
         body["systemInstruction"] = {"parts": [_text(system)]}
@@ -65,6 +62,8 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     body["generationConfig"] = _config(prompt) | wanted
     if prompt.service_tier is not None:
         body["serviceTier"] = prompt.service_tier
+    if token:
+        body["continuationToken"] = token
     return Call(
         path=_path(prompt.model, stream=stream),
         body=merged(body, prompt.extra),
@@ -73,25 +72,17 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
 
 
 def _path(model: str, *, stream: bool) -> str:
-    # The aliases that move with each release exist in the beta version alone.
-    version = "v1beta" if model.endswith("-latest") else "v1"
+    version = "v1beta" if traits(model).beta else "v1"
     name = quote(model.removeprefix("models/"), safe="")
     verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
     return f"/{version}/models/{name}:{verb}"
 
 
-def model_generation(model: str) -> tuple[int, int]:
-    """Tell ``(2, 5)`` from a model's name; what is unknown counts as the newest."""
-    found = re.search(r"gemini-(\d+)(?:\.(\d+))?", model)
-    return (int(found[1]), int(found[2] or 0)) if found else _NEWEST
-
-
 def _config(prompt: Prompt) -> dict[str, Any]:
-    # Gemini 3 and later loop in thought at low temperatures: Google says to leave it.
-    newer = model_generation(prompt.model) >= (3, 0)
+    keeps = traits(prompt.model).keeps_temperature
     config = {
         "maxOutputTokens": prompt.max_tokens,
-        "temperature": prompt.chosen("temperature") if newer else prompt.temperature,
+        "temperature": prompt.chosen("temperature") if keeps else prompt.temperature,
         "topP": prompt.top_p,
         "stopSequences": list(prompt.stop) or None,
         "seed": prompt.seed,
@@ -101,9 +92,9 @@ def _config(prompt: Prompt) -> dict[str, Any]:
 
 
 def _answer_format(prompt: Prompt) -> dict[str, Any]:
-    """Say what the answer has to look like; before Gemini 3 not beside tools."""
-    beside_tools = prompt.tools and model_generation(prompt.model) < (3, 0)
-    if prompt.schema is None or beside_tools:
+    """Say what the answer has to look like, where the model knows fields for it."""
+    alone = prompt.tools and not traits(prompt.model).schema_beside_tools
+    if prompt.schema is None or alone:
         return {}
     schema = fit(prompt.schema.json, GOOGLE)
     if schema is None:
@@ -112,26 +103,17 @@ def _answer_format(prompt: Prompt) -> dict[str, Any]:
 
 
 def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:
-    """Say how much to think: a level, or before Gemini 3 a number of tokens.
+    """Say how much to think: a level or a number of tokens.
 
     Asked-for reasoning is asked to be shown too: Gemini hides it otherwise.
     """
     if effort is None:
         return None
     shown = {} if effort == "none" else {"includeThoughts": True}
-    generation = model_generation(model)
-    if generation >= (3, 0):
-        lowest = "MINIMAL" if _knows_minimal(model, generation) else "LOW"
-        levels = {"none": lowest, "minimal": lowest} | _LEVELS
-        return {"thinkingLevel": levels.get(effort, "HIGH")} | shown
-    budget = _BUDGETS.get(effort, _HIGHEST_BUDGET)
-    if "pro" in model:
-        budget = max(budget, _LEAST_PRO_BUDGET)  # it cannot be kept from thinking
-    return {"thinkingBudget": budget} | shown
-
-
-def _knows_minimal(model: str, generation: tuple[int, int]) -> bool:
-    return generation[0] == 3 and generation != (3, 7) and "flash" in model  # noqa: PLR2004
+    known = traits(model)
+    if known.levels:
+        return {"thinkingLevel": known.level(effort)} | shown
+    return {"thinkingBudget": known.budget(effort)} | shown
 
 
 def _contents(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
@@ -142,6 +124,25 @@ def _contents(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:
         {"role": role, "parts": sorted(parts, key=_is_no_result)}
         for role, parts in turns
     ]
+
+
+def _continued(
+    prompt: Prompt, messages: list[Message]
+) -> tuple[list[Message], str | None]:
+    """Take an unfinished answer off the history's end, with the token to go on by.
+
+    The request is otherwise the one that it answers.
+    """
+    token = None
+    while messages and (state := _unfinished(messages[-1], prompt)):
+        token = token or state["continuationToken"]
+        messages = messages[:-1]
+    return messages, token
+
+
+def _unfinished(message: Message, prompt: Prompt) -> Mapping[str, Any] | None:
+    state = message.state_for(prompt.provider, prompt.model)
+    return state if isinstance(state, Mapping) else None
 
 
 def _is_no_result(part: Mapping[str, Any]) -> bool:
@@ -166,6 +167,8 @@ def _turn(
             if not isinstance(part, Text) or part.text
         ]
     state = message.state_for(prompt.provider, prompt.model)
+    if isinstance(state, Mapping):  # it was continued, by what comes next
+        state = state["parts"]
     parts = list(state) if state is not None else _rebuilt(message, prompt)
     asked = [part["functionCall"] for part in parts if "functionCall" in part]
     for call, sent in zip(message.tool_calls, asked, strict=False):
@@ -177,7 +180,7 @@ def _turn(
 def _rebuilt(message: Message, prompt: Prompt) -> list[dict[str, Any]]:
     """Put a model's turn into parts when it is not this model's own."""
     parts: list[dict[str, Any]] = []
-    unsigned = model_generation(prompt.model) >= (3, 0)
+    unsigned = traits(prompt.model).signed
     for part in message.content:
         if isinstance(part, ToolCall):
             call = {"id": part.id, "name": part.name, "args": part.arguments}

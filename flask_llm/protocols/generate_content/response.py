@@ -16,7 +16,7 @@ from flask_llm.protocols.base import (
     unreadable,
     word,
 )
-from flask_llm.protocols.generate_content.request import model_generation
+from flask_llm.providers.google import traits
 
 _FINISH = (
     {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "pause"}
@@ -78,7 +78,7 @@ def parse(raw: Mapping[str, Any]) -> Completion:
         service_tier=_tier(raw.get("usageMetadata")),
         served_model=word(raw.get("modelVersion")),
         response_id=word(raw.get("responseId")),
-        provider_state=_state(parts),
+        provider_state=_state(parts, candidate),
         raw=raw,
     )
 
@@ -100,8 +100,14 @@ def read_call(number: int, call: Mapping[str, Any]) -> ToolCall:
     return ToolCall.from_wire(call_id, string(call["name"]), call.get("args") or {})
 
 
-def _state(parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
-    """Return the parts to send back, where our own do not say it all."""
+def _state(parts: list[Mapping[str, Any]], candidate: Mapping[str, Any]) -> Any:
+    """Return what to send back, where our own parts do not say it all.
+
+    Of an answer that is to be continued that is a token, beside the parts.
+    """
+    token = word(candidate.get("continuationToken"))
+    if token and candidate.get("finishReason") == "CONTINUATION":
+        return {"parts": parts, "continuationToken": token}
     plain = all(part.keys() in ({"text"}, {"functionCall"}) for part in parts)
     return None if plain else parts
 
@@ -145,7 +151,7 @@ def _searches(candidate: Mapping[str, Any], model: str) -> int:
     """Count searches as they are billed: each, or before Gemini 3 all as one."""
     queries = dig(candidate, "groundingMetadata", "webSearchQueries")
     asked = sum(bool(query) for query in queries) if isinstance(queries, list) else 0
-    return asked if model_generation(model) >= (3, 0) else min(asked, 1)
+    return asked if traits(model).each_search else min(asked, 1)
 
 
 def _tier(usage: object) -> str | None:

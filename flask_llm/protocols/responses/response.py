@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask_llm.chat import Completion, Part, Text, ToolCall, Usage
-from flask_llm.protocols.base import array, count, dig, joined, readable, string, word
+from flask_llm.protocols.base import array, count, dig, readable, string, word
 
 Item = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ def parse(raw: Mapping[str, Any]) -> Completion:
     items = array(raw["output"])
     status = word(raw.get("status"))
     return Completion(
-        content=joined(_parts(items)),
+        content=tuple(_parts(items)),
         reasoning="".join(read_thought(item) for item in items) or None,
         refusal="".join(_refusal(item) for item in items) or None,
         finish_reason=_finish(status, raw, items),
@@ -43,13 +43,25 @@ def parse(raw: Mapping[str, Any]) -> Completion:
     )
 
 
-def _parts(items: list[Item]) -> Iterator[Part]:
-    """Read what is for the caller; the tools that OpenAI runs itself are not."""
+def _parts(items: list[Item]) -> list[Part]:
+    """Read what is for the caller; the tools that OpenAI runs itself are not.
+
+    Messages of one phase are one text: what comments on the work stays apart from the
+    answer.
+    """
+    parts: list[Part] = []
+    phase = None
     for item in items:
         if item["type"] == "function_call":
-            yield read_call(item)
-        elif item["type"] == "message":
-            yield Text(read_text(item))
+            parts.append(read_call(item))
+        elif item["type"] == "message" and (text := read_text(item)):
+            last = parts[-1] if parts else None
+            if isinstance(last, Text) and item.get("phase") == phase:
+                parts[-1] = Text(last.text + text)
+            else:
+                parts.append(Text(text))
+            phase = item.get("phase")
+    return parts
 
 
 def read_call(item: Item) -> ToolCall:
