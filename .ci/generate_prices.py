@@ -37,8 +37,8 @@ TARGET = Path(__file__).parent.parent / "flask_llm" / "prices.json"
 
 #: The providers to include, by our name; genai-prices calls one of them otherwise.
 PROVIDERS = "openai anthropic google azure groq mistral deepseek xai openrouter"
-PROVIDERS += " together fireworks"
-THEIR_NAMES = {"xai": "x-ai"}
+PROVIDERS += " together fireworks cerebras zai moonshot"
+THEIR_NAMES = {"xai": "x-ai", "moonshot": "moonshotai"}
 
 #: Their price key -> ours. What is missing here (hours, pages, characters, image
 #: and video tokens) cannot be told from the usage that chat interfaces report.

@@ -155,6 +155,14 @@ class Retry(urllib3.Retry):
         self.failed += 1
         self._sleep(pause)
 
+    def amend(self) -> None:
+        """Count a further request that is another one, not the same again.
+
+        It takes nothing from the supply.
+        """
+        self.failed += 1
+        self.retries += 1
+
     def _backoff_after(self, failed: int) -> float:
         doublings = min(max(0, failed - 1), _DOUBLINGS_MAX)
         return float(min(PAUSE_MAX_SECONDS, self.backoff * 2**doublings))

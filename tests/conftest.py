@@ -37,9 +37,8 @@ SERVICES = {
 def _no_keys_from_outside(monkeypatch):
     """Keep the developer's own keys and proxies out of the tests."""
     for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL", "_ENDPOINT")) or name.startswith(
-            "LLM_DATABASE"
-        ):
+        ours = name.endswith(("_API_KEY", "_BASE_URL", "_ENDPOINT", "HF_TOKEN"))
+        if ours or name.startswith("LLM_DATABASE"):
             monkeypatch.delenv(name)
 
 

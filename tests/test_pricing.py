@@ -32,6 +32,9 @@ THEIR_IDS = {
     "openrouter": "openrouter",
     "together": "together",
     "fireworks": "fireworks",
+    "cerebras": "cerebras",
+    "zai": "zai",
+    "moonshot": "moonshotai",
 }
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MOMENTS = (

@@ -81,6 +81,34 @@ ROWS = [
         ("CEREBRAS_API_KEY",),
     ),
     (
+        "zai",
+        "chat_completions",
+        "https://api.z.ai/api/paas/v4",
+        "bearer",
+        ("ZAI_API_KEY",),
+    ),
+    (
+        "moonshot",
+        "chat_completions",
+        "https://api.moonshot.ai/v1",
+        "bearer",
+        ("MOONSHOT_API_KEY", "MOONSHOTAI_API_KEY"),
+    ),
+    (
+        "qwen",
+        "chat_completions",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "bearer",
+        ("DASHSCOPE_API_KEY",),
+    ),
+    (
+        "huggingface",
+        "chat_completions",
+        "https://router.huggingface.co/v1",
+        "bearer",
+        ("HF_TOKEN",),
+    ),
+    (
         "ollama",
         "chat_completions",
         "http://localhost:11434/v1",
@@ -89,6 +117,7 @@ ROWS = [
     ),
     ("vllm", "chat_completions", "http://localhost:8000/v1", "bearer", ()),
     ("llama.cpp", "chat_completions", "http://localhost:8080/v1", "bearer", ()),
+    ("lmstudio", "chat_completions", "http://localhost:1234/v1", "bearer", ()),
 ]
 
 KEY_NAMES = [(name, variable) for name, *_, names in ROWS for variable in names]
@@ -104,7 +133,10 @@ QUIRKS = [
     ("mistral", "stream_usage", False),
     ("mistral", "short_tool_ids", True),
     ("deepseek", "echo", ("reasoning_content",)),
+    ("deepseek", "json_schema", False),
     ("openrouter", "echo", ("reasoning_details",)),
+    ("zai", "echo", ("reasoning_content",)),
+    ("moonshot", "required", ""),
     ("cerebras", "parallel_tool_calls", False),
 ]
 
@@ -158,13 +190,48 @@ def test_built_in_row_is_the_providers_own(name, protocol, base_url, auth, key_n
 
     assert (row.protocol, row.base_url, row.auth) == (protocol, base_url, auth)
     assert row.key_names == key_names
-    assert row.needs_key is (name not in {"ollama", "vllm", "llama.cpp"})
+    assert row.needs_key is (name not in {"ollama", "vllm", "llama.cpp", "lmstudio"})
     assert row.keys is None
 
 
 @pytest.mark.parametrize(("name", "quirk", "expected"), QUIRKS)
 def test_provider_has_its_quirk(name, quirk, expected):
     assert getattr(providers()[name].quirks, quirk) == expected
+
+
+def test_quirks_of_a_row_are_laid_over_the_built_in_ones():
+    changes = {
+        "required": "required",
+        "echo": ["reasoning_content"],
+        "embed_tokens": "8000",
+        "strict": "true",
+    }
+
+    quirks = providers(mistral={"quirks": changes})["mistral"].quirks
+
+    assert (quirks.required, quirks.strict) == ("required", True)
+    assert (quirks.echo, quirks.embed_tokens) == (("reasoning_content",), 8000)
+    assert quirks.seed == "random_seed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"stict": True}, r"unknown quirk 'stict'. Did you mean 'strict'"),
+        ({"strict": "maybe"}, r"\['strict'\]='maybe': True or False"),
+        ({"required": None}, r"\['required'\]=None: a string"),
+        ({"seed": ""}, r"\['seed'\]='': a string"),
+        ({"echo": ["content"]}, "reasoning_content and reasoning_details"),
+        ({"embed_texts": 0}, "from 1 up"),
+        ({5: True}, "a dict of names"),
+        ("strict", "a dict of names"),
+    ],
+)
+def test_wrong_quirk_names_the_cure(changes, says):
+    with pytest.raises(ConfigError, match=says) as caught:
+        providers(mistral={"quirks": changes})
+
+    assert "LLM_PROVIDERS['mistral']['quirks']" in caught.value.message
 
 
 @pytest.mark.parametrize(("name", "variable"), KEY_NAMES)

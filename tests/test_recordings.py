@@ -282,6 +282,20 @@ def test_error_is_what_the_official_sdk_made_of_it(replay, number):
         assert error.usage.output_tokens == usage["completion_tokens"]
 
 
+ROWLESS = {
+    "bedrock": "a format of its own; its Responses are at an address of the account",
+    "snowflake": "its address is the account's own: a row of the user's",
+    "not_an_llm": "an echo server",
+}
+"""Who was recorded without having a row, and why."""
+
+
+def test_every_service_that_was_recorded_has_a_row():
+    recorded = {line["provider"] for line in RECORDINGS}
+
+    assert recorded - SPOKEN.keys() == ROWLESS.keys()
+
+
 @pytest.mark.parametrize("number", BY_RESPONSES, ids=_short)
 def test_items_of_an_answer_go_back_as_they_came(replay, number):
     answer = replay(number)

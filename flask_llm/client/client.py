@@ -20,6 +20,7 @@ from flask_llm.client.stream import Replay, Stream
 from flask_llm.errors import (
     ConnectionFailed,
     DeadlineExceeded,
+    InvalidRequestError,
     LLMError,
     OverloadedError,
     QuotaExhaustedError,
@@ -33,7 +34,7 @@ from flask_llm.pricing import Prices
 from flask_llm.protocols import PROTOCOLS, embedding_format
 from flask_llm.providers import Providers
 from flask_llm.retry import Deadline
-from flask_llm.transport import Transport
+from flask_llm.transport import EventStream, Transport
 from flask_llm.usage import Ledger
 
 GO_ON = (
@@ -196,9 +197,22 @@ class Client:
                 return Replay(self._books.kept(job, found))
             self._books.open(job)
             self._gate.wait(job)
-            events = self._transport.stream(job.call, job.provider, job.retry)
+            events = self._open(job)
         job.begin_answer()
         return Stream(job, self._books, self._gate, events, heartbeat=heartbeat)
+
+    def _open(self, job: Job) -> EventStream:
+        """Begin a stream; once more where the server does not know its options."""
+        prompt = cast("Prompt", job.prompt)
+        try:
+            return self._transport.stream(job.call, job.provider, job.retry)
+        except InvalidRequestError as error:
+            if not self.providers.learns(prompt, job.call, error):
+                raise
+        job.provider = self.providers.serving(prompt)
+        job.call = job.protocol.render(prompt, job.provider, stream=True)
+        job.retry.amend()
+        return self._transport.stream(job.call, job.provider, job.retry)
 
     def _first_of(
         self,

@@ -7,51 +7,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from flask_llm.errors import ConfigError
+from flask_llm.providers.quirks import Quirks
 from flask_llm.settings import Keys
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quirks:
-    """How a server that speaks Chat Completions differs from OpenAI's own.
-
-    The defaults are those of most compatible servers: they take less than OpenAI does.
-    """
-
-    max_tokens: str = "max_tokens"
-    """What the cap on output tokens is called."""
-    developer_role: bool = False
-    """Whether reasoning models take the system text as ``developer``."""
-    strict: bool = False
-    """Whether a tool's ``strict`` is understood."""
-    parallel_tool_calls: bool = True
-    """Whether ``parallel_tool_calls`` is understood."""
-    stream_usage: bool = True
-    """Whether ``stream_options.include_usage`` is understood and needed."""
-    required: str = "required"
-    """The word that makes the model call some tool."""
-    seed: str = "seed"
-    """What the seed is called."""
-    short_tool_ids: bool = False
-    """Whether tool call ids are nine letters and digits (Mistral)."""
-    obfuscation: bool = False
-    """Whether streams are padded unless asked not to be."""
-    echo: tuple[str, ...] = ()
-    """Fields of an assistant message that the server wants back with its tool calls."""
-    loose_arguments: bool = False
-    """Whether arguments of a tool that are no JSON may go back as the model wrote
-    them; where they may not, the server reads them again."""
-    counts_tokens: bool = False
-    """Whether there is an endpoint that counts tokens, in the words of Responses."""
-    prompt_cache: bool = False
-    """Whether ``prompt_cache_key`` and ``prompt_cache_options`` are understood."""
-    dimensions: str = "dimensions"
-    """What the length of an embedding is called."""
-    embed_base64: bool = False
-    """Whether embeddings come in base64 where they are asked for so."""
-    embed_texts: int = 100
-    """Texts that one request for embeddings may hold."""
-    embed_tokens: int | None = None
-    """Tokens of all of them, where there is a cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

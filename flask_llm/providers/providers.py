@@ -12,12 +12,17 @@ from flask_llm.providers import openai
 from flask_llm.providers.provider import Provider
 from flask_llm.providers.table import BUILT_IN
 from flask_llm.settings import Keys, ProviderSettings, Settings, url
+from flask_llm.wire import Call
 
 _BARE = {
     "openai": re.compile(r"gpt-|o\d"),
     "anthropic": re.compile(r"claude-"),
     "google": re.compile(r"gemini-"),
 }
+
+
+_REFUSALS = (400, 422)
+_OPTIONS = re.compile(r"stream_options|include_usage|include_obfuscation")
 
 
 class Providers:
@@ -32,6 +37,7 @@ class Providers:
         rows = {provider.name: provider for provider in BUILT_IN}
         for name, change in settings.providers.items():
             rows[name] = _changed(rows.get(name), name, change)
+        self._plain: set[str] = set()
         self._rows = {
             name: _completed(provider, settings, settings.providers.get(name), environ)
             for name, provider in rows.items()
@@ -47,9 +53,25 @@ class Providers:
         says ``protocol``, or that leads elsewhere, is left as it is.
         """
         provider = self._rows[prompt.provider]
+        if provider.name in self._plain:
+            plain = replace(provider.quirks, stream_usage=False, obfuscation=False)
+            provider = replace(provider, quirks=plain)
         if provider.mixed and openai.wants_responses(prompt):
             return replace(provider, protocol="responses")
         return provider
+
+    def learns(self, prompt: Prompt, call: Call, error: InvalidRequestError) -> bool:
+        """Tell whether a call was refused for the ``stream_options`` that we added.
+
+        Then they are left out for that provider from now on, in this process: usage is
+        estimated where it does not come by itself.
+        """
+        ours = "stream_options" in call.body and "stream_options" not in prompt.extra
+        words = f"{error.param} {error.provider_message}"
+        if error.status not in _REFUSALS or not ours or not _OPTIONS.search(words):
+            return False
+        self._plain.add(prompt.provider)
+        return True
 
     def resolve(self, model: str) -> tuple[Provider, str]:
         """Split ``provider/model`` at the first slash; guess it for unmistakable names.
@@ -112,9 +134,11 @@ def _changed(
             "tokens_per_minute",
         )
     }
+    where = f"LLM_PROVIDERS[{name!r}]['quirks']"
     provider = replace(
         provider,
         keys=change.api_key,
+        quirks=provider.quirks.changed(change.quirks, where),
         **{key: value for key, value in given.items() if value is not None},
     )
     if change.protocol is None:

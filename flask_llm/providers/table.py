@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask_llm.providers.provider import Provider, Quirks
+from flask_llm.providers.provider import Provider
+from flask_llm.providers.quirks import Quirks
 
 _OPENAI = Quirks(
     max_tokens="max_completion_tokens",
@@ -25,13 +26,10 @@ _OPENAI = Quirks(
 
 
 def _compatible(
-    name: str, base_url: str, key_name: str, quirks: Quirks | None = None
+    name: str, base_url: str, *key_names: str, quirks: Quirks | None = None
 ) -> Provider:
     return Provider(
-        name=name,
-        base_url=base_url,
-        key_names=(key_name,),
-        quirks=quirks or Quirks(),
+        name=name, base_url=base_url, key_names=key_names, quirks=quirks or Quirks()
     )
 
 
@@ -77,7 +75,7 @@ BUILT_IN: tuple[Provider, ...] = (
         "mistral",
         "https://api.mistral.ai/v1",
         "MISTRAL_API_KEY",
-        Quirks(
+        quirks=Quirks(
             required="any",
             seed="random_seed",
             stream_usage=False,
@@ -89,14 +87,14 @@ BUILT_IN: tuple[Provider, ...] = (
         "deepseek",
         "https://api.deepseek.com",
         "DEEPSEEK_API_KEY",
-        Quirks(echo=("reasoning_content",)),
+        quirks=Quirks(echo=("reasoning_content",), json_schema=False),
     ),
     _compatible("xai", "https://api.x.ai/v1", "XAI_API_KEY"),
     _compatible(
         "openrouter",
         "https://openrouter.ai/api/v1",
         "OPENROUTER_API_KEY",
-        Quirks(echo=("reasoning_details",)),
+        quirks=Quirks(echo=("reasoning_details",)),
     ),
     _compatible("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
     _compatible(
@@ -106,8 +104,27 @@ BUILT_IN: tuple[Provider, ...] = (
         "cerebras",
         "https://api.cerebras.ai/v1",
         "CEREBRAS_API_KEY",
-        Quirks(parallel_tool_calls=False),
+        quirks=Quirks(parallel_tool_calls=False),
     ),
+    _compatible(
+        "zai",
+        "https://api.z.ai/api/paas/v4",
+        "ZAI_API_KEY",
+        quirks=Quirks(echo=("reasoning_content",)),
+    ),
+    _compatible(
+        "moonshot",
+        "https://api.moonshot.ai/v1",
+        "MOONSHOT_API_KEY",
+        "MOONSHOTAI_API_KEY",
+        quirks=Quirks(required=""),
+    ),
+    _compatible(
+        "qwen",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+    ),
+    _compatible("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _local(
         "ollama",
         "http://localhost:11434/v1",
@@ -116,4 +133,5 @@ BUILT_IN: tuple[Provider, ...] = (
     ),
     _local("vllm", "http://localhost:8000/v1"),
     _local("llama.cpp", "http://localhost:8080/v1"),
+    _local("lmstudio", "http://localhost:1234/v1"),
 )

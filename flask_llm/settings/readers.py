@@ -161,6 +161,13 @@ def strings(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def options(value: Any) -> dict[str, Any]:
+    """Read a dict whose keys are words; its values are checked where they are known."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError("a dict of names to values is needed")
+    return dict(value)
+
+
 def verify(value: Any) -> bool | str:
     """Read True, False, or the path of a bundle of certificates."""
     return value if isinstance(value, bool) else text(value)

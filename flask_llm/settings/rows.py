@@ -14,6 +14,7 @@ from flask_llm.settings.readers import (
     choice,
     keys,
     number,
+    options,
     read_key,
     strings,
     url,
@@ -29,6 +30,8 @@ class ProviderSettings:
     api_key: Keys | None = field(default=None, metadata={"read": keys})
     base_url: str | None = field(default=None, metadata={"read": url})
     protocol: str | None = field(default=None, metadata={"read": choice(*PROTOCOLS)})
+    quirks: Mapping[str, Any] = field(default_factory=dict, metadata={"read": options})
+    """How the server differs; the names are those of ``providers.Quirks``."""
     headers: Mapping[str, str] = field(
         default_factory=dict, repr=False, metadata={"read": strings}
     )

@@ -82,8 +82,8 @@ class Settings:
         dict,
         providers,
         "Providers of your own, and changes to the built-in ones: name to a dict of"
-        " api_key, base_url, protocol, headers, requests_per_minute, tokens_per_minute,"
-        " min_interval, max_concurrent, timeout, proxies, verify.",
+        " api_key, base_url, protocol, quirks, headers, requests_per_minute,"
+        " tokens_per_minute, min_interval, max_concurrent, timeout, proxies, verify.",
     )
     min_interval: float = setting(
         0.1, number(0, 3_600), "Seconds between two calls to one provider."

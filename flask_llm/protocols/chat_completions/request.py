@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
+from flask_llm.errors import UnsupportedParameter
 from flask_llm.protocols.base import arguments, merged, present, unsendable
 from flask_llm.protocols.schemas import (
     instructed,
@@ -17,17 +18,12 @@ from flask_llm.protocols.schemas import (
 from flask_llm.providers import Provider, Quirks, is_reasoning, prompt_cache
 from flask_llm.wire import Call
 
-ECHOED = ("reasoning_content", "reasoning_details")
-
-JSON_ONLY = frozenset({"deepseek"})
-"""Servers that hold an answer to JSON and to no schema: the system text says that."""
-
 
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request."""
     quirks = provider.quirks
-    wanted = _answer_format(prompt, provider)
-    if provider.name in JSON_ONLY:
+    wanted = _answer_format(prompt, quirks)
+    if not quirks.json_schema:
         prompt = instructed(prompt)
     reasons = quirks.developer_role and is_reasoning(prompt.model)
     body: dict[str, Any] = {
@@ -133,20 +129,26 @@ def _tool_id(call_id: str, quirks: Quirks) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", call_id)[-9:].rjust(9, "0")
 
 
-def _answer_format(prompt: Prompt, provider: Provider) -> dict[str, Any] | None:
+def _answer_format(prompt: Prompt, quirks: Quirks) -> dict[str, Any] | None:
     """Say what the answer has to look like; strictly, where the server can."""
     schema = prompt.schema
     if schema is None or replaced(prompt.extra.get("response_format")):
         return None
-    if provider.name in JSON_ONLY:
+    if not quirks.json_schema:
         return {"type": "json_object"}
-    form = named(schema, strict=provider.quirks.strict)
+    form = named(schema, strict=quirks.strict)
     return {"type": "json_schema", "json_schema": form}
 
 
 def _tools(prompt: Prompt, quirks: Quirks) -> dict[str, Any]:
     fields: dict[str, Any] = {"tools": [_tool(tool, quirks) for tool in prompt.tools]}
     choice = prompt.tool_choice
+    if choice == "required" and not quirks.required:
+        raise UnsupportedParameter(
+            "This server has no way to make a model call some tool: leave tool_choice "
+            "out, or name one tool.",
+            param="tool_choice",
+        )
     if choice == "required":
         fields["tool_choice"] = quirks.required
     elif choice in {"auto", "none"}:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_llm.chat import Completion, Part, Text, ToolCall, Usage
 from flask_llm.protocols.base import array, count, dig, readable, string, word
-from flask_llm.protocols.chat_completions.request import ECHOED
+from flask_llm.providers import ECHOED
 
 _FINISH = {
     "stop": "stop",
