@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import json
 import warnings
 from collections.abc import Iterable
 
@@ -16,7 +17,10 @@ TYPES = {
         "openai.types.responses.response_create_params",
         "ResponseCreateParams",
     ),
-    "messages": ("anthropic.types.message_create_params", "MessageCreateParams"),
+    "anthropic_messages": (
+        "anthropic.types.message_create_params",
+        "MessageCreateParams",
+    ),
     "responses_count": (
         "openai.types.responses.input_token_count_params",
         "InputTokenCountParams",
@@ -26,17 +30,54 @@ TYPES = {
         "MessageCountTokensParams",
     ),
 }
+GOOGLE = {
+    "contents": "list[Content]",
+    "systemInstruction": "Content",
+    "tools": "list[Tool]",
+    "toolConfig": "ToolConfig",
+    "safetySettings": "list[SafetySetting]",
+    "generationConfig": "GenerationConfig",
+    "serviceTier": "ServiceTier",
+    "cachedContent": "str",
+    "labels": "dict[str, str]",
+    "continuationToken": "str",
+}
+"""The fields of a request to Google and their types: the SDK has none for the whole."""
 
 
 def known(protocol, body):
     """Return as much of a request as the SDK's types know; raises where one is wrong.
 
-    A field that they do not know is missing from it, at any depth.
+    A field that they do not know is missing from it, at any depth, or raises too.
     """
+    if protocol == "generate_content":
+        read = {name: _google(name, value) for name, value in body.items()}
+        return {name: value for name, value in read.items() if value is not None}
     kind = "Streaming" if body.get("stream") else "NonStreaming"
     if protocol.endswith("_count"):
         kind = ""
     return _drawn(_adapter(protocol, kind).validate_python(body))
+
+
+def _google(name, value):
+    if name not in GOOGLE:
+        return None
+    adapter = _google_adapter(GOOGLE[name])
+    read = adapter.validate_json(json.dumps(value))
+    dumped = adapter.dump_python(read, mode="json", by_alias=True, exclude_unset=True)
+    return _plain_base64(dumped)
+
+
+def _plain_base64(value):
+    """Write signatures as the API does: the SDK writes the letters that URLs take."""
+    if isinstance(value, list):
+        return [_plain_base64(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {name: _plain_base64(item) for name, item in value.items()}
+    if isinstance(signature := plain.get("thoughtSignature"), str):
+        plain["thoughtSignature"] = signature.replace("-", "+").replace("_", "/")
+    return plain
 
 
 def _drawn(value):
@@ -66,3 +107,11 @@ def _adapter(protocol, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pydantic.TypeAdapter(_type(protocol, kind))
+
+
+@functools.cache
+def _google_adapter(kind):
+    pydantic = pytest.importorskip("pydantic")
+    types = pytest.importorskip("google.genai.types")
+    known_names = {name: getattr(types, name) for name in dir(types)}
+    return pydantic.TypeAdapter(eval(kind, known_names))

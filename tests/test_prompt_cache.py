@@ -141,7 +141,7 @@ def test_anthropic_s_types_and_the_emulator_take_the_marks(
 
     (request,) = emulator.requests
     assert told.text
-    assert known("messages", request.body) == request.body
+    assert known("anthropic_messages", request.body) == request.body
     assert marks(request.body)
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 
+_LONG = r"[A-Za-z0-9_-]{1,40}"
+_SHORT = r"[A-Za-z0-9]{9}"
+
 
 class ToolIds:
     """The ids of tool calls as providers take them, alike in call and result.
 
     Ids from elsewhere may have letters that one refuses, be too long, or come twice:
     made-up ones begin anew with each answer.
+
+    :param short: the provider takes nine letters and digits, and nothing else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, short: bool = False) -> None:
+        self._short = short
         self._sent: dict[str, str] = {}
         self._used: set[str] = set()
 
@@ -24,11 +30,12 @@ class ToolIds:
 
     def call(self, call_id: str) -> str:
         """Return the id to send for a call."""
-        fits = re.fullmatch(r"[A-Za-z0-9_-]{1,40}", call_id)
+        fits = re.fullmatch(_SHORT if self._short else _LONG, call_id)
         sent, number = call_id, len(self._used)
         if not fits or call_id in self._used:
             digest = hashlib.sha256(f"{call_id} {number}".encode(errors="replace"))
-            sent = f"call_{digest.hexdigest()[:32]}"
+            made = digest.hexdigest()
+            sent = made[:9] if self._short else f"call_{made[:32]}"
         self._sent[call_id] = sent
         self._used.add(sent)
         return sent

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -194,15 +195,17 @@ def test_media_that_cannot_be_sent_name_the_cure(part):
 
 
 @pytest.mark.parametrize(
-    ("provider", "call_id", "expected"),
+    ("provider", "call_id", "taken"),
     [
-        ("openai", "call_1", "call_1"),
-        ("mistral", "abcDEF123", "abcDEF123"),
-        ("mistral", "call_1", "0000call1"),
-        ("mistral", "toolu_0123456789", "123456789"),
+        ("openai", "call_1", r"call_1"),
+        ("openai", "functions.weather:0", r"call_[0-9a-f]{32}"),
+        ("openai", "x" * 41, r"call_[0-9a-f]{32}"),
+        ("mistral", "abcDEF123", r"abcDEF123"),
+        ("mistral", "call_1", r"[0-9a-f]{9}"),
+        ("mistral", "toolu_0123456789", r"[0-9a-f]{9}"),
     ],
 )
-def test_history_with_tools_is_sent_under_matching_ids(provider, call_id, expected):
+def test_history_with_tools_is_sent_under_matching_ids(provider, call_id, taken):
     body = sent(
         "Hi",
         Message("assistant", [ToolCall(call_id, "weather", {}, "{ }")]),
@@ -210,19 +213,21 @@ def test_history_with_tools_is_sent_under_matching_ids(provider, call_id, expect
         provider=provider,
     )
 
+    sent_id = body["messages"][1]["tool_calls"][0]["id"]
+    assert re.fullmatch(taken, sent_id)
     assert body["messages"][1:] == [
         {
             "role": "assistant",
             "content": None,
             "tool_calls": [
                 {
-                    "id": expected,
+                    "id": sent_id,
                     "type": "function",
                     "function": {"name": "weather", "arguments": "{ }"},
                 }
             ],
         },
-        {"role": "tool", "tool_call_id": expected, "content": "4"},
+        {"role": "tool", "tool_call_id": sent_id, "content": "4"},
         {"role": "user", "content": "And?"},
     ]
 
@@ -247,6 +252,24 @@ def test_arguments_that_are_no_json_go_back_where_they_are_not_read(
 
     (turn,) = body["messages"][1]["tool_calls"]
     assert turn["function"]["arguments"] == expected
+
+
+@pytest.mark.parametrize("provider", ["openai", "mistral"])
+def test_tool_ids_that_come_twice_are_told_apart(provider):
+    turns = [
+        turn
+        for _ in range(2)
+        for turn in (
+            Message("assistant", [ToolCall("call_0", "weather", {}, "{}")]),
+            Message("tool", [ToolResult("call_0", "4")]),
+        )
+    ]
+
+    turns = sent("Hi", *turns, provider=provider)["messages"][1:]
+
+    called = [turn["tool_calls"][0]["id"] for turn in turns[::2]]
+    assert len(set(called)) == 2
+    assert called == [turn["tool_call_id"] for turn in turns[1::2]]
 
 
 def test_results_of_several_calls_are_a_message_each():

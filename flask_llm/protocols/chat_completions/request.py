@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
 from flask_llm.errors import UnsupportedParameter
 from flask_llm.protocols.base import arguments, merged, present, unsendable
+from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import (
     instructed,
     named,
@@ -28,7 +28,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     reasons = quirks.developer_role and is_reasoning(prompt.model)
     body: dict[str, Any] = {
         "model": prompt.model,
-        "messages": _messages(prompt, provider, reasons=reasons),
+        "messages": _messages(prompt, quirks, reasons=reasons),
     }
     sampling = prompt.chosen if reasons else lambda name: getattr(prompt, name)
     options = {
@@ -53,10 +53,9 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     )
 
 
-def _messages(
-    prompt: Prompt, provider: Provider, *, reasons: bool
-) -> list[dict[str, Any]]:
+def _messages(prompt: Prompt, quirks: Quirks, *, reasons: bool) -> list[dict[str, Any]]:
     system = "developer" if reasons else "system"
+    ids = ToolIds(short=quirks.short_tool_ids)
     turns: list[dict[str, Any]] = []
     if prompt.system:
         turns.append({"role": system, "content": prompt.system})
@@ -65,19 +64,19 @@ def _messages(
             turns.append({"role": system, "content": message.text})
         elif message.role == "assistant":
             state = message.state_for(prompt.provider, prompt.model) or {}
-            echo = {key: state[key] for key in provider.quirks.echo if key in state}
-            turns.append(_assistant(message, provider.quirks) | echo)
+            echo = {key: state[key] for key in quirks.echo if key in state}
+            turns.append(_assistant(message, quirks, ids) | echo)
         else:
-            turns.extend(_user(message, provider.quirks))
+            turns.extend(_user(message, ids))
     return turns
 
 
-def _assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
+def _assistant(message: Message, quirks: Quirks, ids: ToolIds) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": "assistant", "content": message.text or None}
     if message.tool_calls:
         turn["tool_calls"] = [
             {
-                "id": _tool_id(call.id, quirks),
+                "id": ids.call(call.id),
                 "type": "function",
                 "function": {"name": call.name, "arguments": arguments(call, quirks)},
             }
@@ -86,11 +85,11 @@ def _assistant(message: Message, quirks: Quirks) -> dict[str, Any]:
     return turn
 
 
-def _user(message: Message, quirks: Quirks) -> Iterator[dict[str, Any]]:
+def _user(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
     for result in message.tool_results:
         yield {
             "role": "tool",
-            "tool_call_id": _tool_id(result.tool_call_id, quirks),
+            "tool_call_id": ids.result(result.tool_call_id),
             "content": result.content,
         }
     parts = [part for part in message.content if part not in message.tool_results]
@@ -120,13 +119,6 @@ def _part(part: Part) -> dict[str, Any]:
         "Chat Completions",
         "give the bytes of an image or file, or the URL of an image",
     )
-
-
-def _tool_id(call_id: str, quirks: Quirks) -> str:
-    """Keep an id where the server takes it, and shorten it where it does not."""
-    if not quirks.short_tool_ids or re.fullmatch(r"[A-Za-z0-9]{9}", call_id):
-        return call_id
-    return re.sub(r"[^A-Za-z0-9]", "", call_id)[-9:].rjust(9, "0")
 
 
 def _answer_format(prompt: Prompt, quirks: Quirks) -> dict[str, Any] | None:
