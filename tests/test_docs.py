@@ -1,19 +1,24 @@
 """What the documentation says is so."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 import flask_llm
+from flask_llm.chat import Message, Prompt
+from flask_llm.chat.prompt import EFFORTS
 from flask_llm.emulator import Answer
-from flask_llm.providers import BUILT_IN
+from flask_llm.protocols import PROTOCOLS
+from flask_llm.providers import BUILT_IN, Quirks
 from flask_llm.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 CALLING = (ROOT / "docs" / "calling.md").read_text("utf-8")
+PROVIDERS = (ROOT / "docs" / "providers.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -39,6 +44,108 @@ def test_configuration_lists_every_provider_with_its_variables(provider):
     ]
 
     assert all(f"`{name}`" in line for name in provider.key_names + provider.url_names)
+
+
+def test_table_of_providers_is_that_of_the_package():
+    table = PROVIDERS.partition("\n## ")[0]
+    listed = [line for line in table.splitlines() if line.startswith("| `")]
+
+    assert listed == [*map(_line, BUILT_IN)]
+
+
+def _line(row):
+    names = [row.protocol, *(["responses"] if row.mixed else [])]
+    quirks = [
+        f"{entry.name}={value!r}"
+        for entry in fields(Quirks)
+        if (value := getattr(row.quirks, entry.name)) != entry.default
+    ]
+    cells = [[row.name], names, row.key_names, [row.base_url], quirks]
+    shown = (", ".join(f"`{word}`" for word in cell if word) for cell in cells)
+    return " | ".join(["", *shown, ""]).strip().replace("|  |", "| |")
+
+
+def test_every_quirk_is_listed_with_its_default():
+    listed = re.findall(
+        r"^\| `(\w+)` \| `(.*?)` \|", PROVIDERS.partition("## Quirks")[2], re.MULTILINE
+    )
+
+    assert listed == [(entry.name, repr(entry.default)) for entry in fields(Quirks)]
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_table_of_efforts_is_that_of_the_package(effort):
+    cells = _cells(effort)
+
+    for model, cell in zip(BY_EFFORT, cells, strict=True):
+        told = _told(model, effort)
+        assert told in cell, (model, told, cell)
+
+
+BY_EFFORT = [
+    "anthropic/claude-haiku-4-5",
+    "anthropic/claude-opus-4-8",
+    "google/gemini-2.5-flash",
+    "google/gemini-3.8-flash",
+]
+
+
+def _cells(effort):
+    section = PROVIDERS.partition("`reasoning` at Anthropic and Google:")[2]
+    (line,) = [
+        line
+        for line in section.partition("##")[0].splitlines()
+        if f"`{effort}`" in line.split("|", 2)[:2][-1]
+    ]
+    return line.strip("| ").split("|")[1:]
+
+
+def _told(model, effort):
+    """Return what is sent for an effort, in the words of the table."""
+    name, _, rest = model.partition("/")
+    (row,) = [row for row in BUILT_IN if row.name == name]
+    prompt = Prompt(
+        provider=name,
+        model=rest,
+        messages=(Message("user", "Hi"),),
+        reasoning=effort,
+        max_tokens=64_000,
+    )
+    body = PROTOCOLS[row.protocol].render(prompt, row, stream=False).body
+    thinking = body.get("thinking") or body["generationConfig"]["thinkingConfig"]
+    budget = thinking.get("budget_tokens", thinking.get("thinkingBudget"))
+    if budget is not None:
+        return f"budget {budget}"
+    said = body.get("output_config", {}).get("effort")
+    said = None if effort in {"xhigh", "max"} else said
+    return said or thinking.get("thinkingLevel") or thinking["type"]
+
+
+def test_example_of_a_pause_runs(app, emulator):
+    emulator.script(
+        Answer(text="Once ", finish_reason="pause"),
+        Answer(text="upon ", finish_reason="pause"),
+        Answer(text="a time."),
+    )
+    code = PROVIDERS.partition("## Pauses")[2].partition("```python\n")[2]
+    names = {"flask_llm": flask_llm}
+
+    exec(code.partition("```")[0], names)
+
+    assert names["story"] == "Once upon a time."
+
+
+def test_example_of_a_provider_in_one_row_runs(provider_rows, tmp_path, capsys):
+    code = PROVIDERS.partition("## A provider in one row")[2]
+    code = code.partition("```python\n")[2].partition("```")[0]
+    code = code.replace("http://10.0.0.5:8000/v1", provider_rows["openai"]["base_url"])
+    app = Flask("docs", instance_path=str(tmp_path))
+    names = {"app": app, "flask_llm": flask_llm, "llm_bp": flask_llm.llm_bp}
+
+    exec(code, names)
+    app.extensions["llm"].close()
+
+    assert capsys.readouterr().out == "house stop\n"
 
 
 def test_readme_app_answers(emulator, provider_rows, tmp_path, monkeypatch):
