@@ -135,16 +135,19 @@ def paused(text):
     return Answer(text=text, finish_reason="pause")
 
 
-def test_answer_that_pauses_is_handed_over_and_goes_on(app, emulator):
+@pytest.mark.parametrize("ask", ["complete", "stream"])
+def test_answer_that_pauses_is_handed_over_and_goes_on(app, emulator, ask):
     emulator.script(paused("Let me search. "), Answer(text="Found it."))
     history = [Message("user", "What is new?")]
 
-    first = flask_llm.complete(history, model=NEW)
-    second = flask_llm.complete([*history, first.to_message()], model=NEW)
+    first = _ask(ask, history)
+    second = _ask(ask, [*history, first.to_message()])
 
     assert (first.finish_reason, first.raw_finish_reason) == ("pause", "pause_turn")
     assert second.text == "Found it."
-    assert emulator.requests[1].body["messages"][1]["content"] == first.raw["content"]
+    sent = emulator.requests[1].body["messages"][1]["content"]
+    assert sent == first.raw["content"]
+    assert sent[1]["input"] == {"query": "What is new?"}
 
 
 def test_run_of_tools_goes_on_through_pauses(app, rows, emulator):

@@ -46,7 +46,7 @@ def served(make_app, provider_rows):
     def make(name="house", **config):
         row = {"base_url": url, "api_key": "k"} | config.pop("row", {})
         if name not in COMPATIBLE:
-            row["protocol"] = "chat_completions"
+            row.setdefault("protocol", "chat_completions")
         app = make_app(LLM_PROVIDERS={name: row}, LLM_MODEL=f"{name}/m", **config)
         app.extensions["llm"].database.prepare()
         return app
@@ -172,6 +172,16 @@ def test_second_request_has_the_time_that_is_left(served, emulator):
         streamed(timeout=0.6, retries=0)
 
     assert caught.value.attempts == 2
+
+
+def test_proxy_for_responses_is_asked_once_more_too(served, emulator):
+    emulator.script(Fault(status=400, message="Unknown: include_obfuscation"), SAID)
+
+    with served("openai", row={"protocol": "responses"}).app_context():
+        answer = streamed(retries=0)
+
+    assert (answer.text, answer.attempts) == ("one two", 2)
+    assert (answer.usage.source, answer.usage.input_tokens) == ("provider", 1000)
 
 
 def test_whole_answers_are_asked_for_without_stream_options(served, emulator):

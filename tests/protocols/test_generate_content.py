@@ -395,16 +395,24 @@ def test_effort_is_said_in_the_way_of_the_generation(model, effort, expected):
     assert config(model=model, reasoning=effort) == {"thinkingConfig": expected}
 
 
+FINISH = {
+    "stop": "STOP",
+    "length": "MAX_TOKENS",
+    "pause": "CONTINUATION",
+    "content_filter": """SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT SPII
+        IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION MODEL_ARMOR
+        ESCALATION""",
+    "error": """MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS
+        MISSING_THOUGHT_SIGNATURE MALFORMED_RESPONSE LANGUAGE NO_IMAGE IMAGE_OTHER
+        PUP_LIMITED_DISABLED""",
+    "other": "OTHER FINISH_REASON_UNSPECIFIED NEWLY_INVENTED",
+}
+
+
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        ("STOP", "stop"),
-        ("MAX_TOKENS", "length"),
-        ("SAFETY", "content_filter"),
-        ("MODEL_ARMOR", "content_filter"),
-        ("CONTINUATION", "pause"),
-        ("MALFORMED_FUNCTION_CALL", "error"),
-        ("FINISH_REASON_UNSPECIFIED", "other"),
+        *((word, finish) for finish in FINISH for word in FINISH[finish].split()),
         (None, "other"),
     ],
 )
@@ -413,6 +421,14 @@ def test_finish_reason_is_translated_and_kept(reason, expected):
 
     assert (answer.finish_reason, answer.raw_finish_reason) == (expected, reason)
     assert answer.content == ()
+
+
+def test_every_finish_reason_of_the_sdk_has_been_thought_of():
+    types = pytest.importorskip("google.genai.types")
+
+    thought_of = {word for words in FINISH.values() for word in words.split()}
+
+    assert {reason.value for reason in types.FinishReason} <= thought_of
 
 
 def test_blocked_prompt_is_an_answer_that_says_why():
