@@ -10,7 +10,6 @@ from flask_llm import (
     ContextLengthExceeded,
     InvalidRequestError,
     Message,
-    ServerError,
     Tool,
     ToolResult,
     UnsupportedParameter,
@@ -270,18 +269,6 @@ def test_context_overflow_of_llama_cpp_is_told_as_such(served, emulator):
     error = caught.value
     assert (error.status, error.code) == (400, "exceed_context_size_error")
     assert (error.param, error.provider_message) == (None, words)
-
-
-def test_client_mistakes_that_llama_cpp_answers_with_500_are_server_errors(
-    served, emulator
-):
-    words = "Failed to parse messages: Missing 'role' in message: {}"
-    emulator.script(llama(500, "server_error", words))
-
-    with served().app_context(), pytest.raises(ServerError) as caught:
-        flask_llm.complete("Hi", retries=0)
-
-    assert (caught.value.status, caught.value.provider_message) == (500, words)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ SHOWN_ELSEWHERE = {
     ),
     "calling.md#Tools": "test_docs.py::test_examples_of_tools_run",
     "configuration.md#Database": "test_examples.py::test_line_for_env_py_runs",
+    "providers.md#A provider in one row": (
+        "test_docs.py::test_example_of_a_provider_in_one_row_runs"
+    ),
+    "providers.md#Pauses": "test_docs.py::test_example_of_a_pause_runs",
     "testing.md#A whole test file": (
         "test_testing.py::test_test_file_of_the_documentation_passes"
     ),
