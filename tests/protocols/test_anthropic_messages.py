@@ -445,6 +445,14 @@ def test_foreign_turn_is_rebuilt_without_its_reasoning(state):
     ]
 
 
+def test_state_of_another_format_is_left_out():
+    state = ProviderState("anthropic", "claude-opus-5-5", {"reasoning_content": "Hm"})
+
+    body = sent("Hi", Message("assistant", "Well.", state), "And?")
+
+    assert body["messages"][1]["content"] == [{"type": "text", "text": "Well."}]
+
+
 def test_plain_answer_needs_no_state():
     raw = {"content": [{"type": "text", "text": "Hi", "citations": None}, RAW[2]]}
 

@@ -267,6 +267,14 @@ def test_foreign_calls_are_signed_as_unsigned_from_gemini_3_on(model, signature)
     ]
 
 
+def test_state_of_another_format_is_left_out():
+    state = ProviderState("google", "gemini-3.8-flash", {"reasoning_content": "Hm"})
+
+    body = sent("Hi", Message("assistant", "Well.", state), "And?")
+
+    assert body["contents"][1]["parts"] == [{"text": "Well."}]
+
+
 def test_plain_answer_needs_no_state():
     parts = [{"text": "Hi"}, {"functionCall": {"name": "time", "args": {}}}]
 

@@ -97,7 +97,7 @@ def _turn(
 ) -> tuple[str, list[dict[str, Any]]]:
     if message.role == "assistant":
         state = message.state_for(prompt.provider, prompt.model)
-        if state is not None:
+        if isinstance(state, list):
             for call in message.tool_calls:
                 ids.keep(call.id)
             return "assistant", list(state)

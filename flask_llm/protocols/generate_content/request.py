@@ -142,7 +142,7 @@ def _continued(
 
 def _unfinished(message: Message, prompt: Prompt) -> Mapping[str, Any] | None:
     state = message.state_for(prompt.provider, prompt.model)
-    return state if isinstance(state, Mapping) else None
+    return state if "continuationToken" in (state or ()) else None
 
 
 def _is_no_result(part: Mapping[str, Any]) -> bool:
@@ -167,9 +167,9 @@ def _turn(
             if not isinstance(part, Text) or part.text
         ]
     state = message.state_for(prompt.provider, prompt.model)
-    if isinstance(state, Mapping):  # it was continued, by what comes next
-        state = state["parts"]
-    parts = list(state) if state is not None else _rebuilt(message, prompt)
+    if isinstance(state, Mapping):  # what comes next continues it
+        state = state.get("parts")
+    parts = list(state) if isinstance(state, list) else _rebuilt(message, prompt)
     asked = [part["functionCall"] for part in parts if "functionCall" in part]
     for call, sent in zip(message.tool_calls, asked, strict=False):
         named = {name: sent[name] for name in ("id", "name") if sent.get(name)}
