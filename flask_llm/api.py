@@ -54,7 +54,8 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
     :param schema_retries: times that the model is told what is wrong with an answer
         that does not fit, which costs another call; ``LLM_SCHEMA_RETRIES`` by default.
         A stream cannot be mended.
-    :param reasoning: effort: ``none minimal low medium high xhigh max``.
+    :param reasoning: effort: ``none minimal low medium high xhigh max``; or the tokens
+        that reasoning may take, put as an effort where the model knows no number.
     :param cache: True, or seconds, to be given an earlier answer to the same question.
     :param prompt_cache: True, ``5m`` or ``1h`` to have the provider keep the beginning
         of the prompt, which makes it cheaper to read again; False not to, where that

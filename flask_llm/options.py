@@ -34,7 +34,7 @@ class ToolOptions(TypedDict, total=False):
     parallel_tool_calls: bool | None
     schema: type[Any] | Mapping[str, Any] | None
     schema_retries: int | None
-    reasoning: str | None
+    reasoning: str | int | None
     service_tier: str | None
     cache: bool | int | None
     prompt_cache: bool | Literal["5m", "1h"] | None

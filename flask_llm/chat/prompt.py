@@ -19,6 +19,8 @@ LABEL_LENGTH = 128
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
+_USUAL_TOKENS = (("none", 0), ("low", 2_048), ("medium", 8_192))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt(Question):
@@ -39,8 +41,8 @@ class Prompt(Question):
     """What the answer has to look like."""
     schema_retries: int = 0
     """Times that the model is told what is wrong with an answer that does not fit."""
-    reasoning: str | None = None
-    """Effort: ``none minimal low medium high xhigh max``."""
+    reasoning: str | int | None = None
+    """Effort: ``none minimal low medium high xhigh max``; or the tokens it may take."""
     prompt_cache: bool | str | None = None
     """Whether the provider keeps the prompt: True, ``5m`` or ``1h`` asks for it, False
     asks not to, and None leaves it alone."""
@@ -54,6 +56,18 @@ class Prompt(Question):
     def chosen(self, name: str) -> Any:
         """Return an option that the caller set, and None for a mere default."""
         return None if name in self.defaulted else getattr(self, name)
+
+    @property
+    def effort(self) -> str | None:
+        """How hard to reason, for models that know no number of tokens.
+
+        The lowest effort that usually takes as many; none above ``high``, which not
+        every model has.
+        """
+        if self.reasoning is None or isinstance(self.reasoning, str):
+            return self.reasoning
+        enough = (name for name, most in _USUAL_TOKENS if self.reasoning <= most)
+        return next(enough, "high")
 
     def __post_init__(self) -> None:
         _check_messages(self.messages)
@@ -203,7 +217,11 @@ def _lifetime(value: Any) -> str | None:
 
 
 def _effort(value: Any) -> str | None:
-    return None if value in EFFORTS else f"it is one of {', '.join(EFFORTS)}"
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return None
+    if isinstance(value, str) and value in EFFORTS:
+        return None
+    return f"it is one of {', '.join(EFFORTS)}, or a number of tokens"
 
 
 _UNSHOWN = {"system", "stop", "extra", "user", "tenant", "feature", "tags"}

@@ -42,6 +42,8 @@ class Traits:
     """Whether system messages may stand inside the conversation."""
     budget: bool
     """Whether it thinks by a number of tokens; else by an effort, adaptively."""
+    takes_budget: bool
+    """Whether it takes a number of tokens, be it for the last time."""
     xhigh: bool
     """Whether it knows this effort; ``max`` comes next."""
     off: str | None
@@ -62,6 +64,7 @@ def traits(model: str) -> Traits:
         schema=generation >= (4, 5),
         asides=generation >= (4, 8),
         budget=generation <= (4, 5),
+        takes_budget=generation <= (4, 6),
         xhigh=generation != (4, 6),
         off=_off(family, generation),
     )

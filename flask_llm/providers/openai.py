@@ -119,7 +119,7 @@ def wants_responses(prompt: Prompt) -> bool:
 
 def _needs_it_for_tools(prompt: Prompt) -> bool:
     """Tell whether Chat Completions refuses tools: it does beside active reasoning."""
-    if not prompt.tools or prompt.reasoning == "none":
+    if not prompt.tools or prompt.effort == "none":
         return False
     refusing = _SINCE_5_6 if prompt.reasoning is None else _TOOLS_NEED_RESPONSES
     return bool(refusing.search(prompt.model))

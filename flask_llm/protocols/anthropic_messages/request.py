@@ -64,7 +64,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     )
     if prompt.tools:
         body |= _tools(prompt)
-    if prompt.reasoning:
+    if prompt.reasoning is not None:
         body |= _reasoning(prompt, body["max_tokens"])
     mark(body, prompt)
     body = merged(merged(body, wanted), prompt.extra)
@@ -194,20 +194,26 @@ def _reasoning(prompt: Prompt, max_tokens: int) -> dict[str, Any]:
 
     Asked-for reasoning is asked to be shown too: newer models hide it otherwise.
     """
-    model, effort = traits(prompt.model), prompt.reasoning or ""
+    model, effort = traits(prompt.model), prompt.effort or ""
     if effort == "none":
         lowest = {"output_config": {"effort": "low"}}
         return {"thinking": {"type": model.off}} if model.off else lowest
+    if model.takes_budget and isinstance(prompt.reasoning, int):
+        return _enabled(prompt.reasoning)
     if model.budget:
-        return _budget(effort, max_tokens)
+        return _enabled(_budget(effort, max_tokens))
     return {
         "thinking": {"type": "adaptive", "display": "summarized"},
         "output_config": {"effort": model.effort(effort)},
     }
 
 
-def _budget(effort: str, max_tokens: int) -> dict[str, Any]:
-    """Give thinking a number of tokens, which must leave room for the answer."""
+def _enabled(tokens: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def _budget(effort: str, max_tokens: int) -> int:
+    """Put an effort in tokens, which must leave room for the answer."""
     budget = min(BUDGETS[effort], max_tokens - 1)
     if budget < LEAST_BUDGET:
         raise InvalidRequestError(
@@ -215,4 +221,4 @@ def _budget(effort: str, max_tokens: int) -> dict[str, Any]:
             f"towards max_tokens={max_tokens}; set max_tokens higher.",
             param="max_tokens",
         )
-    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    return budget

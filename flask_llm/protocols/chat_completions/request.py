@@ -37,7 +37,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         "top_p": prompt.top_p,
         "stop": list(prompt.stop) or None,
         quirks.seed: prompt.seed,
-        "reasoning_effort": prompt.reasoning,
+        "reasoning_effort": prompt.effort,
         "service_tier": prompt.service_tier,
         "response_format": wanted,
     }

@@ -86,7 +86,7 @@ def _config(prompt: Prompt) -> dict[str, Any]:
         "topP": prompt.top_p,
         "stopSequences": list(prompt.stop) or None,
         "seed": prompt.seed,
-        "thinkingConfig": _thinking(prompt.model, prompt.reasoning),
+        "thinkingConfig": _thinking(prompt),
     }
     return present(config)
 
@@ -102,18 +102,20 @@ def _answer_format(prompt: Prompt) -> dict[str, Any]:
     return {"responseMimeType": "application/json", "responseJsonSchema": schema}
 
 
-def _thinking(model: str, effort: str | None) -> dict[str, Any] | None:
+def _thinking(prompt: Prompt) -> dict[str, Any] | None:
     """Say how much to think: a level or a number of tokens.
 
     Asked-for reasoning is asked to be shown too: Gemini hides it otherwise.
     """
+    effort, tokens = prompt.effort, prompt.reasoning
     if effort is None:
         return None
     shown = {} if effort == "none" else {"includeThoughts": True}
-    known = traits(model)
+    known = traits(prompt.model)
     if known.levels:
         return {"thinkingLevel": known.level(effort)} | shown
-    return {"thinkingBudget": known.budget(effort)} | shown
+    budget = tokens if isinstance(tokens, int) else known.budget(effort)
+    return {"thinkingBudget": budget} | shown
 
 
 def _contents(prompt: Prompt, messages: list[Message]) -> list[dict[str, Any]]:

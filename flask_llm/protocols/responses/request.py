@@ -45,7 +45,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
             "top_p": prompt.top_p,
             "stop": list(prompt.stop) or None,
             "seed": prompt.seed,
-            "reasoning": _reasoning(prompt.reasoning),
+            "reasoning": _reasoning(prompt.effort),
             "include": ["reasoning.encrypted_content"] if reasons else None,
             "service_tier": prompt.service_tier,
             "text": _answer_format(prompt, quirks),
