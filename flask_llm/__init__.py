@@ -1,7 +1,9 @@
 """Call language models from Flask, and know and control what that costs."""
 
+from flask_llm import batches
 from flask_llm.api import complete, complete_many, estimate, run_tools, stream
 from flask_llm.chat import (
+    Batch,
     Chunk,
     Completion,
     Embeddings,
@@ -51,6 +53,7 @@ from flask_llm.web import llm_bp, stream_response
 __all__ = [
     "LLM",
     "AuthenticationError",
+    "Batch",
     "BudgetExceeded",
     "Chunk",
     "Completion",
@@ -89,6 +92,7 @@ __all__ = [
     "UnknownPriceError",
     "UnsupportedParameter",
     "Usage",
+    "batches",
     "complete",
     "complete_many",
     "embed",

@@ -75,7 +75,7 @@ def complete(prompt: PromptLike, **options: Unpack[Options]) -> Completion:
     :raises SchemaError: where the answer does not fit the schema.
     """
     state = current_state()
-    return state.client.complete(_prompt(state, prompt, options))
+    return state.client.complete(read_prompt(state, prompt, options))
 
 
 def stream(prompt: PromptLike, **options: Unpack[Options]) -> Stream:
@@ -145,7 +145,7 @@ def estimate(
     """
     state = current_state()
     return state.client.estimator.estimate(
-        _prompt(state, prompt, options, is_sent=count), count=count
+        read_prompt(state, prompt, options, is_sent=count), count=count
     )
 
 
@@ -178,7 +178,7 @@ def run_tools(
     _check_whole("max_workers", max_workers)
     loop = ToolLoop(
         state.client,
-        _prompt(state, prompt, {**options, "tools": tools}),
+        read_prompt(state, prompt, {**options, "tools": tools}),
         approve=approve,
         workers=max_workers,
         context=_app().app_context,
@@ -191,15 +191,17 @@ def open_stream(
 ) -> Stream:
     """Open a stream that may tell of silence; see :meth:`Stream.piece`."""
     state = current_state()
-    return state.client.stream(_prompt(state, prompt, options), heartbeat=heartbeat)
+    return state.client.stream(read_prompt(state, prompt, options), heartbeat=heartbeat)
 
 
-def _prompt(
+def read_prompt(
     state: State, prompt: PromptLike, options: Options, *, is_sent: bool = True
 ) -> Prompt:
-    """Return one question with all its options, ready to be asked.
+    """Return a prompt with all its options, those that settings fill in included.
 
     :param is_sent: see that its providers have their keys.
+    :raises InvalidRequestError: where something in it cannot be.
+    :raises ConfigError: where the provider lacks something.
     """
     given = known(options)
     settings = state.settings
@@ -283,6 +285,6 @@ def _prompt_or_error(
     state: State, prompt: PromptLike, options: Options
 ) -> Prompt | LLMError:
     try:
-        return _prompt(state, prompt, options)
+        return read_prompt(state, prompt, options)
     except LLMError as error:
         return error

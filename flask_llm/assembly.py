@@ -12,7 +12,7 @@ from pathlib import Path
 from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine, StaticPool
 
-from flask_llm.client import Client
+from flask_llm.client import Batches, Client
 from flask_llm.client.gate import Gate
 from flask_llm.errors import ConfigError, InvalidRequestError
 from flask_llm.guards import AnswerCache, Breaker, Budgets, Pacing, Quotas, Shared
@@ -22,7 +22,7 @@ from flask_llm.providers import Providers
 from flask_llm.settings import Settings
 from flask_llm.state import Hooks, State
 from flask_llm.transport import Transport
-from flask_llm.usage import Database, Journal, Ledger, Reports
+from flask_llm.usage import BatchLedger, Database, Journal, Ledger, Reports
 
 
 def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
@@ -39,19 +39,32 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
     prices = Prices.load(settings.prices)
     shared = Shared(settings.redis_url) if settings.redis_url else None
     pacing = Pacing(shared)
+    transport = _transport(settings, pacing)
+    budgets = _budgets(settings, prices, hooks)
+    gate = _gate(app, settings, shared, pacing)
     client = Client(
         providers=providers,
-        transport=_transport(settings, pacing),
+        transport=transport,
         ledger=ledger,
         prices=prices,
-        budgets=_budgets(settings, prices, hooks),
-        gate=_gate(app, settings, shared, pacing),
+        budgets=budgets,
+        gate=gate,
         sender=app,
         log_content=settings.log_content,
+    )
+    batches = Batches(
+        providers=providers,
+        transport=transport,
+        ledger=BatchLedger(ledger),
+        prices=prices,
+        budgets=budgets,
+        gate=gate,
+        sender=app,
     )
     return State(
         settings=settings,
         client=client,
+        batches=batches,
         database=database,
         ledger=ledger,
         reports=Reports(database),

@@ -20,7 +20,7 @@ PromptLike = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str,
 """A text, a message, or the messages of a conversation."""
 
 
-class ToolOptions(TypedDict, total=False):
+class PromptOptions(TypedDict, total=False):
     """What every verb takes beside prompt and tools; all of it may be left out."""
 
     model: str | None
@@ -33,19 +33,30 @@ class ToolOptions(TypedDict, total=False):
     tool_choice: str | None
     parallel_tool_calls: bool | None
     schema: type[Any] | Mapping[str, Any] | None
-    schema_retries: int | None
     reasoning: str | int | None
-    service_tier: str | None
-    cache: bool | int | None
     prompt_cache: bool | Literal["5m", "1h"] | None
     timeout: float | None
     retries: int | None
-    fallbacks: Sequence[str] | None
     user: str | None
     tenant: str | None
     feature: str | None
     tags: Mapping[str, str] | None
     extra: Mapping[str, Any] | None
+
+
+class BatchOptions(PromptOptions, total=False):
+    """What a batch takes beside its prompts."""
+
+    tools: Sequence[ToolLike] | None
+
+
+class ToolOptions(PromptOptions, total=False):
+    """What those verbs take that wait for the answer."""
+
+    schema_retries: int | None
+    service_tier: str | None
+    cache: bool | int | None
+    fallbacks: Sequence[str] | None
 
 
 class Options(ToolOptions, total=False):

@@ -16,7 +16,15 @@ from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import MaxRetryError
 from urllib3.response import BaseHTTPResponse
 
-from flask_llm.errors import ProviderError, QuotaExhaustedError, ReadTimeout
+from flask_llm.errors import (
+    ConnectionFailed,
+    OverloadedError,
+    ProviderError,
+    QuotaExhaustedError,
+    RateLimitError,
+    ReadTimeout,
+    ServerError,
+)
 
 PAUSE_MAX_SECONDS = 60.0
 
@@ -182,6 +190,25 @@ def worth_retrying(error: ProviderError) -> bool:
     if error.should_retry is not None:
         return error.should_retry
     return error.is_retryable
+
+
+def undone(error: ProviderError) -> bool:
+    """Whether a request that failed so was certainly not carried out."""
+    if isinstance(error, (RateLimitError, OverloadedError)):
+        return True
+    if error.status is None:
+        return isinstance(error, ConnectionFailed) and error.code in NEVER_CAME
+    return not isinstance(error, ServerError)
+
+
+NEVER_CAME = {
+    "dns_failed",
+    "connect_refused",
+    "connect_timeout",
+    "tls_failed",
+    "proxy_failed",
+}
+"""How connections fail before the provider has read anything."""
 
 
 def retry_after(

@@ -33,6 +33,14 @@ budget_exceeded = _signals.signal("llm-budget-exceeded")
 price_unknown = _signals.signal("llm-price-unknown")
 """Tokens were used whose price is not known. ``model, request_id``."""
 
+batch_submitted = _signals.signal("llm-batch-submitted")
+"""A batch was handed over, or may have been. ``batch``."""
+
+batch_settled = _signals.signal("llm-batch-settled")
+"""The results of a batch were fetched, and what it cost is written down. ``batch``.
+
+Its prompts send no signals of their own: they are known to one process only."""
+
 logger = logging.getLogger("flask_llm")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import current_app, has_app_context
 
-from flask_llm.client import Client
+from flask_llm.client import Batches, Client
 from flask_llm.errors import ConfigError
 from flask_llm.guards import Shared
 from flask_llm.pricing import Prices
@@ -31,6 +31,7 @@ class State:
 
     settings: Settings
     client: Client
+    batches: Batches
     database: Database
     ledger: Ledger
     reports: Reports

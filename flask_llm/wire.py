@@ -6,7 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that is sent along with the fields of a form."""
+
+    name: str
+    content: bytes = field(repr=False)
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +24,19 @@ class Call:
 
     path: str
     """Appended to the provider's base URL."""
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Sent as JSON, or as the fields of a form where there is an upload."""
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: bool = False
+    method: str = "POST"
+    """A ``GET`` has no body."""
+    upload: Upload | None = None
+    """Makes the request a ``multipart/form-data``; its field is ``file``."""
+    once: bool = False
+    """Not to be sent again where it may have been carried out."""
+    bulk: bool = False
+    """It is about many answers at once: errors among them are not its own, and it may
+    be larger than one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +47,13 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
+
+    @classmethod
+    def of(
+        cls, body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Self:
+        """Return the reply that a part of a larger one would have been by itself."""
+        return cls(status=status, headers=headers or {}, body=json.dumps(body).encode())
 
     @cached_property
     def json(self) -> Any:

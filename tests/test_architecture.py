@@ -21,6 +21,7 @@ FLOORS = {
     "flask_llm.web": 6,
     "flask_llm.cli": 6,
     "flask_llm.api": 5,
+    "flask_llm.batches": 5,
     "flask_llm.embedding": 5,
     "flask_llm.options": 5,
     "flask_llm.state": 5,
@@ -100,6 +101,7 @@ LONG_FUNCTIONS = {
 PUBLIC = [
     "LLM",
     "AuthenticationError",
+    "Batch",
     "BudgetExceeded",
     "Chunk",
     "Completion",
@@ -138,6 +140,7 @@ PUBLIC = [
     "UnknownPriceError",
     "UnsupportedParameter",
     "Usage",
+    "batches",
     "complete",
     "complete_many",
     "embed",

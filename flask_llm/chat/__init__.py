@@ -1,5 +1,6 @@
 """The values of a conversation, in no provider's dialect."""
 
+from flask_llm.chat.batch import OVER, Batch
 from flask_llm.chat.completion import Chunk, Completion, Usage
 from flask_llm.chat.embedding import Embeddings, Inputs, read_texts
 from flask_llm.chat.estimate import Estimate
@@ -19,6 +20,8 @@ from flask_llm.chat.results import tool_text
 from flask_llm.chat.tool import Tool, ToolLike, read_tools
 
 __all__ = [
+    "OVER",
+    "Batch",
     "Chunk",
     "Completion",
     "Embeddings",

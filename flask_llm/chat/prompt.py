@@ -81,9 +81,10 @@ class Prompt(Question):
             )
 
 
-def check_options(question: Question) -> None:
+def check_options(question: object) -> None:
     """See that each option of a call is of a kind and a size that can be sent.
 
+    :param question: has some of a call's options as its attributes.
     :raises InvalidRequestError: naming the option.
     """
     for name, check in _CHECKS.items():

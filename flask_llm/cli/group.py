@@ -14,7 +14,7 @@ from flask_llm.errors import LLMError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-COMMANDS = ("ask", "db", "doctor", "emulator", "loadtest", "prices", "usage")
+COMMANDS = ("ask", "batch", "db", "doctor", "emulator", "loadtest", "prices", "usage")
 """Each is a module of this package, loaded when it is called for."""
 
 

@@ -13,6 +13,7 @@ from blinker import NamedSignal
 
 from flask_llm import signals, tokens
 from flask_llm.chat import Completion, Embeddings
+from flask_llm.client.costs import cost_of, known
 from flask_llm.client.fitting import fitted
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job, Whole
@@ -148,7 +149,7 @@ class Books:
         outcome = Outcome(
             status="cached",
             cost_nanos=0,
-            saved_nanos=_known(found.cost_usd).nanos,
+            saved_nanos=known(found.cost_usd).nanos,
             cost_source="cache",
             served_model=found.served_model,
             duration_ms=self.elapsed_ms(job),
@@ -187,17 +188,7 @@ class Books:
         )
 
     def _cost(self, job: Job, completion: Completion | Embeddings) -> Cost:
-        """Price an answer: the provider's own figure, our prices, then the table.
-
-        An alias or a router's name often has no price where the model that served has.
-        """
-        if completion.cost_source == "provider":
-            return _known(completion.cost_usd, "provider")
-        tier, usage = completion.service_tier, completion.usage
-        cost = self._prices.cost(job.prompt.full_model, usage, service_tier=tier)
-        if cost.usd is None and completion.served_model:
-            served = f"{job.provider.name}/{completion.served_model}"
-            cost = self._prices.cost(served, usage, service_tier=tier)
+        cost = cost_of(self._prices, job.prompt.full_model, completion)
         if cost.usd is None:
             self._warn_unpriced(job)
         return cost
@@ -266,7 +257,3 @@ class Books:
             attempts=job.attempts,
             **facts,
         )
-
-
-def _known(usd: Decimal | None, source: str = "none") -> Cost:
-    return Cost(usd=usd, source=source, basis="", prices_version="")

@@ -35,9 +35,9 @@ def fitted(question: Question, answer: Whole) -> Whole:
         _measure(question, answer)
     if not isinstance(question, Prompt) or not isinstance(answer, Completion):
         return answer
-    if question.schema is None or answer.tool_calls:
+    if question.schema is None:
         return answer
-    return replace(answer, parsed=_read(question, question.schema, answer))
+    return fit(question.schema, answer, question.max_tokens)
 
 
 def _measure(inputs: Inputs, answer: Embeddings) -> None:
@@ -52,7 +52,20 @@ def _measure(inputs: Inputs, answer: Embeddings) -> None:
         )
 
 
-def _read(prompt: Prompt, schema: Schema, completion: Completion) -> Any:
+def fit(
+    schema: Schema, completion: Completion, max_tokens: int | None = None
+) -> Completion:
+    """Return an answer with what it says in ``parsed``.
+
+    :param max_tokens: its cap, to be named where that was too low.
+    :raises ProviderError: as :func:`fitted` does.
+    """
+    if completion.tool_calls:
+        return completion
+    return replace(completion, parsed=_read(schema, completion, max_tokens))
+
+
+def _read(schema: Schema, completion: Completion, max_tokens: int | None) -> Any:
     if completion.refusal or completion.finish_reason == "content_filter":
         raise ContentFilteredError(
             "The model refused to answer, so there is nothing to fit the schema; "
@@ -64,7 +77,7 @@ def _read(prompt: Prompt, schema: Schema, completion: Completion) -> Any:
         return schema.read(_last_text(completion))
     except MisfitError as misfit:
         if completion.finish_reason in _CUT_SHORT:
-            raise _cut_short(prompt, completion) from None
+            raise _cut_short(completion, max_tokens) from None
         raise _mismatch(schema, completion, misfit) from misfit.__cause__
 
 
@@ -87,12 +100,12 @@ def mended(prompt: Prompt, error: SchemaError) -> Prompt:
     return replace(prompt, messages=(*prompt.messages, *said, told))
 
 
-def _cut_short(prompt: Prompt, completion: Completion) -> ResponseError:
+def _cut_short(completion: Completion, max_tokens: int | None) -> ResponseError:
     return ResponseError(
         "The answer was cut short before its JSON was complete"
         + (
-            f": max_tokens={prompt.max_tokens} is too small for it, reasoning included."
-            if prompt.max_tokens and completion.finish_reason == "length"
+            f": max_tokens={max_tokens} is too small for it, reasoning included."
+            if max_tokens and completion.finish_reason == "length"
             else "."
         ),
         code="truncated",

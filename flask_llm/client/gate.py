@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask_llm import tokens
-from flask_llm.chat import Completion, Embeddings
+from flask_llm.chat import Completion, Embeddings, Question
 from flask_llm.client.fitting import fitted
 from flask_llm.client.job import Job, Whole
 from flask_llm.errors import ProviderError
-from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas
+from flask_llm.guards import AnswerCache, Breaker, Lead, Pacing, Quotas, Taken
+from flask_llm.providers import Provider
+from flask_llm.retry import Deadline
 
 
 class Gate:
@@ -74,6 +79,29 @@ class Gate:
         job.slot = self._pacing.acquire(
             job.provider, job.deadline, tokens=tokens_expected
         )
+
+    def count(self, question: Question) -> Taken:
+        """Count a batch, as one call.
+
+        :raises QuotaExceeded: where a quota is used up.
+        """
+        return self._quotas.check(question, None)
+
+    @contextmanager
+    def slot(self, provider: Provider, deadline: Deadline) -> Iterator[None]:
+        """Hold one of the provider's slots for a request that brings no answer.
+
+        :raises OverloadedError: where the provider is left alone.
+        :raises DeadlineExceeded: where no slot comes free in time.
+        """
+        self._breaker.check(provider)
+        with self._pacing.slot(provider, deadline):
+            try:
+                yield
+            except BaseException as error:
+                self._breaker.note(provider, error)
+                raise
+            self._breaker.note(provider, None)
 
     def leave(
         self,

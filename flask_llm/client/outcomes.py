@@ -8,6 +8,7 @@ from flask_llm.chat import Completion, Embeddings
 from flask_llm.client.job import Job
 from flask_llm.errors import LimitError, LLMError, ProviderError
 from flask_llm.pricing import Cost
+from flask_llm.retry import NEVER_CAME
 
 
 def finish_reason(answer: Completion | Embeddings) -> str | None:
@@ -40,21 +41,11 @@ def complaint(error: BaseException) -> dict[str, Any]:
     }
 
 
-_NEVER_CAME = {
-    "dns_failed",
-    "connect_refused",
-    "connect_timeout",
-    "tls_failed",
-    "proxy_failed",
-}
-"""How connections fail before the provider has read anything."""
-
-
 def may_be_billed(error: BaseException) -> bool:
     """Tell whether a provider may bill a request that ended so, tokens unknown."""
     if not isinstance(error, ProviderError):
         return True
-    return error.status is None and error.code not in _NEVER_CAME
+    return error.status is None and error.code not in NEVER_CAME
 
 
 def status(job: Job, error: BaseException) -> str:

@@ -112,7 +112,21 @@ class Budgets:
             return Reservation()
         return Reservation(self._worst_case(prompt, call), self._holds(prompt))
 
-    def _worst_case(self, prompt: Question, call: Call) -> int:
+    def batch(
+        self, asked: Sequence[tuple[Question, Call]]
+    ) -> tuple[tuple[int, ...], Reservation]:
+        """Return what each call of a batch may cost, and what all of them reserve.
+
+        They all draw on the same budgets, since they differ in what they say alone.
+
+        :raises LLMError: as :meth:`reservation` does.
+        """
+        if not self._budgets:
+            return (0,) * len(asked), Reservation()
+        nanos = tuple(self._worst_case(*each, batch=True) for each in asked)
+        return nanos, Reservation(min(sum(nanos), _NANOS_MAX), self._holds(asked[0][0]))
+
+    def _worst_case(self, prompt: Question, call: Call, *, batch: bool = False) -> int:
         _check_same_model(prompt, call.body)
         worst = worst_case(prompt, call.body)
         if worst.output_tokens is None:
@@ -122,12 +136,13 @@ class Budgets:
                 param="max_tokens",
                 code="no_cap",
             )
-        cost = worst.cost(self._prices, worst.output_tokens)
+        cost = worst.cost(self._prices, worst.output_tokens, batch=batch)
         if cost.nanos is not None:
             return min(cost.nanos, _NANOS_MAX)
         if self._allow_unknown:
             return 0
-        at = f" at the tier {worst.service_tier!r}" if worst.service_tier else ""
+        tier = worst.service_tier
+        at = f" at the tier {tier!r}" if tier else " in batches" if batch else ""
         raise UnknownPriceError(
             f"A budget is in force, and the price of {prompt.full_model}{at} is not "
             "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."

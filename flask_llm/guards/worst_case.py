@@ -25,14 +25,18 @@ class WorstCase:
     hour_cache: bool
     """Whether the provider may be told to keep the prompt for an hour."""
 
-    def cost(self, prices: Prices, output_tokens: int) -> Cost:
-        """Return what the input and so much of an answer cost at most."""
+    def cost(self, prices: Prices, output_tokens: int, *, batch: bool = False) -> Cost:
+        """Return what the input and so much of an answer cost at most.
+
+        :param batch: whether at a batch's prices.
+        """
         return prices.ceiling(
             self.model,
             input_tokens=self.input_tokens,
             output_tokens=output_tokens,
             service_tier=self.service_tier,
             hour_cache=self.hour_cache,
+            batch=batch,
         )
 
 

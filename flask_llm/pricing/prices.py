@@ -158,6 +158,7 @@ class Prices:
         output_tokens: int,
         service_tier: str | None = None,
         hour_cache: bool = False,
+        batch: bool = False,
     ) -> Cost:
         """Return what a call can cost at most, at the dearest price that may apply.
 
@@ -166,6 +167,7 @@ class Prices:
 
         :param service_tier: the tier that is asked for.
         :param hour_cache: whether it may ask for a cache that lasts an hour.
+        :param batch: whether it runs in a batch, and at a batch's prices.
         """
         usages = [
             Usage(
@@ -179,7 +181,7 @@ class Prices:
             for reasoning in (0, output_tokens)
         ]
         costs = [
-            self.cost(model, usage, service_tier=tier)
+            self.cost(model, usage, service_tier=tier, batch=batch)
             for tier in {service_tier, None}
             for usage in usages
         ]

@@ -43,6 +43,9 @@ class Providers:
             for name, provider in rows.items()
         }
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
     def __getitem__(self, name: str) -> Provider:
         return self._rows[name]
 

@@ -46,6 +46,14 @@ class Keys:
             return awake[next(self._turns) % len(awake)]
         return min(self._keys, key=self._seconds)
 
+    def pinned(self) -> Keys:
+        """Return the key whose turn it is, for requests that belong together."""
+        return _always(self.next())
+
+    def each(self) -> list[Keys]:
+        """Return every key by itself, for what only one of their accounts knows."""
+        return [_always(key) for key in self._keys] or [self]
+
     def rest(self, key: str, seconds: float) -> bool:
         """Leave a key alone for a while, and tell whether another one is awake.
 
@@ -82,3 +90,7 @@ class Keys:
 
     def __repr__(self) -> str:
         return "Keys(***)"
+
+
+def _always(key: str) -> Keys:
+    return Keys(lambda: key)

@@ -18,6 +18,9 @@ from flask_llm.wire import Event, EventReader
 
 BLOCK_BYTES = 65_536
 
+BULK_BYTES_MAX = 2 * 1024**3
+"""Bytes at which many answers at once are cut off: more than any batch may have."""
+
 LINGER_SECONDS = 2.0
 """How long the end of a stream is waited for once its last event has come."""
 
@@ -43,11 +46,29 @@ class Reader:
             block: bytes = self._raw.read1(BLOCK_BYTES, decode_content=True) or b""
         self._left -= len(block)
         if self._left < 0:
-            raise ResponseError(
-                "The answer is larger than LLM_MAX_RESPONSE_BYTES allows.",
-                code="answer_too_large",
-            )
+            raise _too_large()
         return block
+
+    def lines(self, max_bytes: int) -> Iterator[bytes]:
+        """Yield the lines of the body, those that are empty aside.
+
+        :param max_bytes: that one line may have.
+        """
+        pieces: list[bytes] = []
+        held = 0
+        while block := self.read():
+            *ended, rest = block.split(b"\n")
+            for line in ended:
+                whole = b"".join([*pieces, line])
+                pieces, held = [], 0
+                if whole.strip():
+                    yield whole
+            pieces.append(rest)
+            held += len(rest)
+            if held > max_bytes:
+                raise _too_large()
+        if last := b"".join(pieces).strip():
+            yield last
 
     def wait(self, seconds: float) -> bool:
         """Tell whether bytes, or the end, came within some seconds."""
@@ -88,6 +109,13 @@ class Reader:
     def _connected(self) -> bool:
         """Whether the line is still ours: it returns to the pool after the end."""
         return isinstance(self._line, Line) and not self._file.closed
+
+
+def _too_large() -> ResponseError:
+    return ResponseError(
+        "The answer is larger than LLM_MAX_RESPONSE_BYTES allows.",
+        code="answer_too_large",
+    )
 
 
 class EventStream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from urllib.request import getproxies
 
 import requests
@@ -20,8 +21,8 @@ from flask_llm.errors import (
 from flask_llm.forks import after_fork
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Provider
-from flask_llm.retry import Deadline, Retry
-from flask_llm.transport.body import EventStream, Reader
+from flask_llm.retry import Deadline, Retry, undone
+from flask_llm.transport.body import BULK_BYTES_MAX, EventStream, Reader
 from flask_llm.transport.failures import named_errors, too_late
 from flask_llm.transport.session import Prepared, new_session, prepare, rest, strike
 from flask_llm.wire import Call, Reply
@@ -122,9 +123,31 @@ class Transport:
             prepared = _prepared(call, provider)
             try:
                 response = self._open(prepared, provider, retry)
-                return self._whole(response, provider, retry.deadline)
+                return self._whole(response, call, provider, retry.deadline)
+            except ProviderError as error:
+                if call.once and not undone(error):
+                    raise
+                self._after(error, prepared, provider, retry)
+
+    def lines(self, call: Call, provider: Provider, retry: Retry) -> Iterator[bytes]:
+        """Send until an answer begins, and yield its lines, those that are empty aside.
+
+        One line may be as long as an answer, and all of them as a bulk of answers.
+
+        :raises ProviderError: how the last try ended, or how the answer broke off.
+        """
+        while True:
+            prepared = _prepared(call, provider)
+            try:
+                response = self._open(prepared, provider, retry)
+                if response.status_code >= _ERROR_STATUS:
+                    self._whole(response, call, provider, retry.deadline)
+                break
             except ProviderError as error:
                 self._after(error, prepared, provider, retry)
+        with closing(response):
+            reader = Reader(response, retry.deadline, BULK_BYTES_MAX)
+            yield from reader.lines(self._max_bytes)
 
     def stream(self, call: Call, provider: Provider, retry: Retry) -> EventStream:
         """Send until a stream has begun: its first event is there and is no error.
@@ -135,7 +158,7 @@ class Transport:
             prepared = _prepared(call, provider)
             try:
                 response = self._open(prepared, provider, retry)
-                return self._begin(response, provider, retry)
+                return self._begin(response, call, provider, retry)
             except ProviderError as error:
                 self._after(error, prepared, provider, retry)
 
@@ -188,10 +211,10 @@ class Transport:
         return response
 
     def _begin(
-        self, response: requests.Response, provider: Provider, retry: Retry
+        self, response: requests.Response, call: Call, provider: Provider, retry: Retry
     ) -> EventStream:
         if response.status_code >= _ERROR_STATUS:
-            self._whole(response, provider, retry.deadline)
+            self._whole(response, call, provider, retry.deadline)
         stream = EventStream(response, retry.deadline, self._max_bytes)
         try:
             error = _first_error(provider, stream, response)
@@ -204,14 +227,19 @@ class Transport:
         return stream
 
     def _whole(
-        self, response: requests.Response, provider: Provider, deadline: Deadline
+        self,
+        response: requests.Response,
+        call: Call,
+        provider: Provider,
+        deadline: Deadline,
     ) -> Reply:
         """Read an answer to its end, within the deadline and the size allowed.
 
         :raises ProviderError: where it is an error.
         """
         body = bytearray()
-        reader = Reader(response, deadline, self._max_bytes)
+        most = BULK_BYTES_MAX if call.bulk else self._max_bytes
+        reader = Reader(response, deadline, most)
         try:
             while block := reader.read():
                 body += block
@@ -222,6 +250,8 @@ class Transport:
             headers=_headers(response),
             body=bytes(body),
         )
+        if call.bulk and reply.status < _ERROR_STATUS:
+            return reply
         error = _error(provider, reply, response)
         if error is None:
             return reply

@@ -11,6 +11,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
+from urllib3 import encode_multipart_formdata
 
 from flask_llm.errors import (
     ConfigError,
@@ -104,7 +105,6 @@ def prepare(call: Call, provider: Provider) -> Prepared:
     headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
         {
             "User-Agent": "flask-llm",
-            "Content-Type": "application/json",
             "Accept": "text/event-stream" if call.stream else "application/json",
             # A compressed stream comes in batches.
             "Accept-Encoding": "identity" if call.stream else "gzip, deflate",
@@ -117,14 +117,25 @@ def prepare(call: Call, provider: Provider) -> Prepared:
         bearer = provider.auth == "bearer"
         name = "Authorization" if bearer else provider.auth
         headers[name] = f"Bearer {key}" if bearer else key
-    body = json.dumps(call.body, ensure_ascii=False, allow_nan=False)
+    content_type, body = _content(call)
+    if content_type:
+        headers.setdefault("Content-Type", content_type)
     request = requests.Request(
-        "POST",
-        provider.base_url + call.path,
-        headers=headers,
-        data=body.encode(errors="replace"),
+        call.method, provider.base_url + call.path, headers=headers, data=body
     )
     return Prepared(request.prepare(), key)
+
+
+def _content(call: Call) -> tuple[str | None, bytes | None]:
+    """Return what is sent, and of which type it is."""
+    if call.upload:
+        file = call.upload.name, call.upload.content, call.upload.content_type
+        body, content_type = encode_multipart_formdata({**call.body, "file": file})
+        return content_type, body
+    if call.method == "GET":
+        return None, None
+    text = json.dumps(call.body, ensure_ascii=False, allow_nan=False)
+    return "application/json", text.encode(errors="replace")
 
 
 def _key(provider: Provider) -> str:

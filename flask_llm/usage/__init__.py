@@ -1,5 +1,6 @@
 """The books: one row for every request to a provider, budgets, and the reports."""
 
+from flask_llm.usage.batches import BatchLedger, as_batch, key_of, place_of
 from flask_llm.usage.database import Database
 from flask_llm.usage.journal import Journal
 from flask_llm.usage.ledger import Ledger
@@ -8,6 +9,7 @@ from flask_llm.usage.rows import Entry, Outcome, Reservation, share
 from flask_llm.usage.spend import Hold, NoRoom, Share, Standing
 
 __all__ = [
+    "BatchLedger",
     "Database",
     "Entry",
     "Hold",
@@ -21,6 +23,9 @@ __all__ = [
     "Reservation",
     "Share",
     "Standing",
+    "as_batch",
+    "key_of",
+    "place_of",
     "read_query",
     "share",
 ]

@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from flask_llm.chat.prompt import LABEL_LENGTH
 
-REVISION = "0005"
+REVISION = "0004"
 """The newest migration: what ``flask llm db upgrade`` leads to."""
 
 VERSION_TABLE = "llm_alembic_version"
@@ -125,6 +125,30 @@ spend = Table(
     **MYSQL,
 )
 """What each budget's subjects have spent and reserved; a new period is a new row."""
+
+batches = Table(
+    "llm_batches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("protocol", String(32), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("provider_id", String(200), index=True),
+    Column("prompts", Integer, nullable=False),
+    Column("succeeded", Integer),
+    Column("failed", Integer),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("lost_at", UTCDateTime, nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    Column("settled_at", UTCDateTime, index=True),
+    Column("cost_nanos", BigInteger),
+    Column("error_code", String(64)),
+    **MYSQL,
+)
+"""What was handed over to be answered later. What each prompt costs is in its row of
+``llm_usage``, and from ``lost_at`` on a batch that no provider knows was never sent."""
 
 
 def include_name(name: str | None, type_: str, parent_names: object = None) -> bool:

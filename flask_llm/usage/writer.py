@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -54,8 +54,23 @@ class Writer:
         :raises SQLAlchemyError: where it cannot be written.
         """
 
-        def work(connection: Connection) -> list[Share]:
+        def write(connection: Connection) -> None:
             connection.execute(usage.insert(), row)
+
+        self.reserve(write, reservation)
+
+    def reserve(
+        self, write: Callable[[Connection], object], reservation: Reservation
+    ) -> None:
+        """Write what is reserved for, and reserve.
+
+        :param write: may be called again, where nothing of it was committed.
+        :raises NoRoom: where a budget has no room for it; nothing is written then.
+        :raises SQLAlchemyError: where it cannot be written.
+        """
+
+        def work(connection: Connection) -> list[Share]:
+            write(connection)
             missing = spend.reserve(connection, reservation.holds, reservation.nanos)
             if missing:
                 connection.rollback()
@@ -83,6 +98,21 @@ class Writer:
         except IntegrityError:
             logger.debug("Row %s was settled before.", row["id"])
             return {}
+
+    def settle_all(
+        self, settled: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    ) -> None:
+        """Settle rows that were opened, in one transaction, those settled before aside.
+
+        :param settled: each as it is to be, and its changes.
+        :raises SQLAlchemyError: where they cannot be written.
+        """
+
+        def work(connection: Connection) -> None:
+            for row, changes in settled:
+                _close(row, changes, connection)
+
+        self._do(work)
 
     def sweep(self, now: datetime) -> int:
         """Settle the rows of workers that died as ``abandoned``; return how many.

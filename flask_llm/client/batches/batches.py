@@ -1,0 +1,289 @@
+"""The story of a batch once it is handed over, told by whoever asks, in any process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flask_llm import signals
+from flask_llm.chat import OVER, Batch, Prompt
+from flask_llm.client.batches.answers import NEVER_SENT, Answer, Reader, never_sent
+from flask_llm.client.batches.desk import Desk
+from flask_llm.client.batches.search import Lost, search
+from flask_llm.client.batches.talk import (
+    NOT_OURS,
+    Talk,
+    Terms,
+    accounts,
+    with_any_key,
+)
+from flask_llm.client.gate import Gate
+from flask_llm.errors import (
+    ConfigError,
+    InvalidRequestError,
+    LLMError,
+    ProviderError,
+)
+from flask_llm.guards import Budgets
+from flask_llm.pricing import Prices
+from flask_llm.protocols import PROTOCOLS
+from flask_llm.protocols.batches import BatchState, Result
+from flask_llm.providers import Provider, Providers
+from flask_llm.retry import Deadline
+from flask_llm.schema import Schema
+from flask_llm.transport import Transport
+from flask_llm.usage import BatchLedger, as_batch, place_of
+
+_ORDER = ("preparing", "submitted", "running", "cancelling")
+"""A batch does not go back: Google says of one that is given up that it runs."""
+
+logger = logging.getLogger("flask_llm")
+
+
+class Batches:
+    """The batches of one app.
+
+    :param sender: what signals come from: the app.
+    :param clock: monotonic seconds.
+    :param now: the time of day, in UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Providers,
+        transport: Transport,
+        ledger: BatchLedger,
+        prices: Prices,
+        budgets: Budgets,
+        gate: Gate,
+        sender: object = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._providers = providers
+        self._transport = transport
+        self._ledger = ledger
+        self._prices = prices
+        self._gate = gate
+        self._sender = sender
+        self._clock = clock
+        self._now = now
+        self._desk = Desk(
+            providers=providers,
+            talk=self._talk,
+            ledger=ledger,
+            budgets=budgets,
+            gate=gate,
+            sender=sender,
+        )
+        self._unpriced: set[str] = set()
+
+    def submit(self, prompts: Sequence[Prompt]) -> Batch:
+        """Hand prompts over, which differ in what they say alone.
+
+        :raises LLMError: where they are not taken; then nothing of them is.
+        """
+        batch, state = self._desk.take(prompts)
+        if state is not None:
+            try:
+                batch = as_batch(self._noted(self._row(batch.id), state))
+            except LLMError as error:  # its status will be asked for, and find it
+                logger.warning(
+                    "The batch %s is not noted as submitted: %s",
+                    batch.id,
+                    error.message,
+                )
+        signals.send(signals.batch_submitted, self._sender, batch=batch)
+        return batch
+
+    def status(self, batch_id: str, terms: Terms) -> Batch:
+        """Ask the provider how a batch stands; one that is over is not asked about."""
+        return as_batch(self._current(batch_id, terms))
+
+    def listed(self, limit: int, *, unsettled: bool = False) -> list[Batch]:
+        """Return the newest batches as they stood when they were last looked at."""
+        return self._ledger.listed(limit, unsettled=unsettled)
+
+    def cancel(self, batch_id: str, terms: Terms) -> Batch:
+        """Ask the provider to give a batch up; one that is over stays as it is."""
+        row = self._current(batch_id, terms)
+        if row.status in OVER:
+            return as_batch(row)
+        if row.provider_id is None:
+            raise _not_yet("cannot be cancelled", row)
+
+        def talk(account: Provider) -> BatchState:
+            said = self._talk(account, terms)
+            try:
+                said.ask(said.form.cancel(row.provider_id))
+            except ProviderError:
+                # It may have ended meanwhile.
+                state = said.state(row.provider_id)
+                if state.status not in OVER:
+                    raise
+                return state
+            return said.state(row.provider_id)
+
+        state = with_any_key(self._provider(row), talk)
+        if state.status in _ORDER:
+            state = replace(state, status="cancelling")
+        return as_batch(self._noted(row, state))
+
+    def results(
+        self, batch_id: str, terms: Terms, *, schema: Schema | None = None
+    ) -> list[Answer]:
+        """Fetch what became of each prompt, in their order, and write down its cost.
+
+        :raises LLMError: while the batch is not over, and where they cannot be fetched.
+        """
+        row = self._current(batch_id, terms)
+        if row.status not in OVER:
+            raise _not_yet("has no results", row)
+        reader = Reader.of(row, self._prices)
+        answers = self._answers(row, reader, terms)
+        if row.settled_at is None:
+            self._ledger.settle(batch_id, lambda place: reader.outcome(answers[place]))
+            self._tell(self._row(batch_id))
+        if schema is None:
+            return answers
+        return [reader.fitted(answer, schema) for answer in answers]
+
+    def _talk(self, provider: Provider, terms: Terms) -> Talk:
+        return Talk(
+            provider,
+            self._transport,
+            self._gate,
+            deadline=Deadline(terms.timeout, clock=self._clock),
+            retries=terms.retries,
+        )
+
+    def _answers(self, row: Any, reader: Reader, terms: Terms) -> list[Answer]:
+        if row.provider_id is None:
+            return [
+                reader.named(never_sent(row.error_code)) for _ in range(row.prompts)
+            ]
+
+        def talk(account: Provider) -> tuple[BatchState, dict[int, Result]]:
+            said = self._talk(account, terms)
+            state = said.state(row.provider_id)
+            results = said.results(state)
+            return state, {
+                place: result
+                for result in results
+                if (place := place_of(row.id, result.key)) is not None
+            }
+
+        state, found = with_any_key(self._provider(row), talk)
+        return [reader.answer(found.get(at), state) for at in range(row.prompts)]
+
+    def _current(self, batch_id: str, terms: Terms) -> Any:
+        """Return the row of a batch as it stands now."""
+        row = self._row(batch_id)
+        if row.status in OVER:
+            return row
+        if row.provider_id is None:
+            return self._found(row, terms)
+
+        def talk(account: Provider) -> BatchState:
+            return self._talk(account, terms).state(row.provider_id)
+
+        return self._noted(row, with_any_key(self._provider(row), talk))
+
+    def _found(self, row: Any, terms: Terms) -> Any:
+        """Look for a batch that was perhaps never handed over."""
+        lost = Lost(
+            batch_id=row.id,
+            prompts=row.prompts,
+            created_at=row.created_at,
+            lost_at=row.lost_at,
+            is_known=lambda name: self._ledger.knows(row.provider, name),
+        )
+        undecided, refused = False, None
+        for account in accounts(self._provider(row)):
+            try:
+                state, may_be = search(self._talk(account, terms), lost)
+            except NOT_OURS as error:
+                refused = error
+                continue
+            if state is not None:
+                return self._noted(row, state)
+            undecided = undecided or may_be
+        if refused is not None:
+            raise refused
+        if undecided or self._now() < row.lost_at:
+            return row
+        logger.warning("The batch %s was never submitted.", row.id)
+        changes = {"status": "failed", "error_code": NEVER_SENT}
+        self._ledger.note(row.id, changes | {"ended_at": self._now()})
+        outcome = Reader.of(row, self._prices).outcome(never_sent(NEVER_SENT))
+        self._ledger.settle(row.id, lambda _place: outcome)
+        return self._row(row.id)
+
+    def _noted(self, row: Any, state: BatchState) -> Any:
+        """Write down how a batch stands, and return its row."""
+        over = state.status in OVER
+        status = state.status
+        if not over and row.status in _ORDER:
+            status = max(row.status, status, key=_ORDER.index)
+        changes: dict[str, Any] = {"status": status, "provider_id": state.provider_id}
+        for name in ("succeeded", "failed"):
+            if getattr(state, name) is not None:
+                changes[name] = getattr(state, name)
+        if over:
+            changes["ended_at"] = state.ended_at or self._now()
+        if state.problem is not None:
+            error = PROTOCOLS[row.protocol].error(state.problem)
+            changes["error_code"] = error and error.code and error.code[:64]
+        self._ledger.note(row.id, changes)
+        return self._row(row.id)
+
+    def _tell(self, row: Any) -> None:
+        """Tell listeners that a batch is settled, and warn once of an unknown price."""
+        if row.cost_nanos is None and row.model not in self._unpriced:
+            self._unpriced.add(row.model)
+            logger.warning(
+                "The price of %s in batches is not known: they count as unpriced "
+                "until LLM_PRICES says what they cost.",
+                row.model,
+            )
+        signals.send(signals.batch_settled, self._sender, batch=as_batch(row))
+
+    def _row(self, batch_id: str) -> Any:
+        row = self._ledger.find(batch_id)
+        if row is None:
+            raise InvalidRequestError(
+                f"There is no batch {batch_id!r}: batches.list() has those there are.",
+                code="unknown_batch",
+                http_status=404,
+                param="batch_id",
+            )
+        return row
+
+    def _provider(self, row: Any) -> Provider:
+        """Return the provider that has a batch, asked as it was then."""
+        if row.provider not in self._providers:
+            raise ConfigError(
+                f"The batch {row.id} is with {row.provider!r}, which is not in "
+                "LLM_PROVIDERS any more: put it back to go on with it."
+            )
+        provider = self._providers[row.provider]
+        provider.check_ready()
+        return replace(provider, protocol=row.protocol)
+
+
+def _not_yet(what: str, row: Any) -> LLMError:
+    return LLMError(
+        f"The batch {row.id} is {row.status} and {what} yet: ask again later.",
+        code="batch_not_over",
+        provider=row.provider,
+        model=row.model,
+        request_id=row.id,
+        http_status=409,
+        is_retryable=True,
+        retry_after=60.0,
+    )

@@ -1,0 +1,274 @@
+"""The books of batches: a row for each batch, and one in ``llm_usage`` per prompt.
+
+The id of a prompt's row is made of its batch's id and its place, and is what the
+provider calls it, so that results find their rows again in any process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, func, select, update
+
+from flask_llm.chat import OVER, Batch, Question
+from flask_llm.usage import rows
+from flask_llm.usage.database import named_errors
+from flask_llm.usage.ledger import Ledger
+from flask_llm.usage.models import batches, usage
+from flask_llm.usage.rows import Outcome, Reservation, new_id
+from flask_llm.usage.spend import NoRoom
+from flask_llm.usage.writer import Writer
+
+OPERATION = "batch"
+
+GRACE_SECONDS = 72 * 3600.0
+"""How long after the provider's window results may be fetched before the worst case is
+written down: a cron job may stand still for a weekend."""
+
+LOST_SECONDS = 3600.0
+"""How long after its deadline a batch that no provider knows counts as never sent."""
+
+SETTLED_ROWS = 100
+"""Rows that are settled in one transaction, and budgets locked for."""
+
+WRITTEN_ROWS = 1_000
+"""Rows that one statement writes."""
+
+PREFIX_LENGTH = 26
+
+# The host may have set another precision for its own numbers.
+_EXACT = Context(prec=60)
+
+
+def key_of(batch_id: str, place: int) -> str:
+    """Return the id of a prompt's row, by its place in the batch."""
+    return f"{batch_id[:PREFIX_LENGTH]}{place:06x}"
+
+
+def place_of(batch_id: str, key: str) -> int | None:
+    """Return the place of a prompt in a batch, None where it is none of its prompts."""
+    prefix, digits = key[:PREFIX_LENGTH], key[PREFIX_LENGTH:]
+    try:
+        place = int(digits, 16)
+    except ValueError:
+        return None
+    return place if prefix == batch_id[:PREFIX_LENGTH] else None
+
+
+class BatchLedger:
+    """Opens batches, notes how they go, and settles their rows.
+
+    :param now: the time of day, in UTC.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger = ledger
+        self._database = ledger.database
+        self._writer = Writer(ledger.database)
+        self._now = now
+
+    def new_id(self) -> str:
+        """Return an id for a batch."""
+        return new_id(self._now().timestamp())
+
+    def open(
+        self,
+        batch_id: str,
+        prompt: Question,
+        nanos: Sequence[int],
+        reservation: Reservation,
+        *,
+        protocol: str,
+        window_seconds: float,
+    ) -> Batch:
+        """Write a batch and its rows, and reserve what all of it may cost; or nothing.
+
+        :param prompt: any of its prompts: they differ in what they say alone.
+        :param nanos: what each of them may cost.
+        :raises NoRoom: where a budget has no room for all of it.
+        :raises LLMError: where the database fails.
+        """
+        now = self._now()
+        opened = rows.opened(
+            prompt, now, reservation, request_id=batch_id, streamed=False
+        ) | {
+            "operation": OPERATION,
+            "expires_at": now + timedelta(seconds=window_seconds + GRACE_SECONDS),
+        }
+        batch: dict[str, Any] = {
+            "id": batch_id,
+            "status": "preparing",
+            "protocol": protocol,
+            "prompts": len(nanos),
+            "created_at": now,
+            "lost_at": now + timedelta(seconds=prompt.timeout + LOST_SECONDS),
+            **{name: opened[name] for name in ("provider", "model", "expires_at")},
+        }
+
+        def write(connection: Connection) -> None:
+            connection.execute(batches.insert(), batch)
+            for some in _rows(opened, batch_id, nanos):
+                connection.execute(usage.insert(), some)
+
+        with named_errors():
+            try:
+                self._writer.reserve(write, reservation)
+            except NoRoom as full:
+                # A worker that died may hold what is missing.
+                if not full.standing.reserved_nanos or not self._ledger.sweep():
+                    raise
+                self._writer.reserve(write, reservation)
+        shown = {name: value for name, value in batch.items() if name in _SHOWN}
+        return Batch(**shown)
+
+    def refuse(self, batch_id: str, prompt: Question, outcome: Outcome) -> None:
+        """Write down a batch that a limit stopped: one row for all of it."""
+        entry = self._ledger.entry(prompt, request_id=batch_id)
+        entry.row |= {"id": batch_id, "operation": OPERATION}
+        self._ledger.settle(entry, outcome)
+
+    def find(self, batch_id: str) -> Row[Any] | None:
+        """Return the row of a batch.
+
+        :raises LLMError: where the database fails.
+        """
+        with named_errors(), self._database.begin() as connection:
+            statement = select(batches).where(batches.c.id == batch_id)
+            return connection.execute(statement).first()
+
+    def listed(self, limit: int, *, unsettled: bool = False) -> list[Batch]:
+        """Return the newest batches.
+
+        :param unsettled: those alone whose results have not been fetched.
+        :raises LLMError: where the database fails.
+        """
+        statement = select(batches).order_by(batches.c.id.desc()).limit(limit)
+        if unsettled:
+            statement = statement.where(batches.c.settled_at.is_(None))
+        with named_errors(), self._database.begin() as connection:
+            return [as_batch(row) for row in connection.execute(statement)]
+
+    def knows(self, provider: str, provider_id: str) -> bool:
+        """Tell whether one of our batches is a provider's."""
+        statement = select(batches.c.id).where(
+            batches.c.provider_id == provider_id, batches.c.provider == provider
+        )
+        with named_errors(), self._database.begin() as connection:
+            return connection.execute(statement).first() is not None
+
+    def note(self, batch_id: str, changes: Mapping[str, Any]) -> None:
+        """Note how a batch stands; one that is over stays so.
+
+        :raises LLMError: where the database fails.
+        """
+        statement = (
+            update(batches)
+            .where(batches.c.id == batch_id, batches.c.status.not_in(OVER))
+            .values(**changes)
+        )
+        with named_errors(), self._database.begin() as connection:
+            connection.execute(statement)
+
+    def settle(self, batch_id: str, outcome: Callable[[int], Outcome]) -> None:
+        """Settle what is not settled yet, some rows at a time, and the batch at last.
+
+        Several may do so at once: a row is settled by one of them.
+
+        :param outcome: how each prompt ended, by its place.
+        :raises LLMError: where the database fails; the rest can be settled later.
+        """
+        after = ""
+        while found := self._open_rows(batch_id, after):
+            settled = []
+            for row in found:
+                place = place_of(batch_id, row["id"])
+                changes = rows.settled(row, outcome(place or 0), self._now())
+                settled.append(({**row, **changes}, changes))
+            with named_errors():
+                self._writer.settle_all(settled)
+            after = found[-1]["id"]
+        self._close(batch_id)
+
+    def _open_rows(self, batch_id: str, after: str) -> list[dict[str, Any]]:
+        """Return rows that may be settled, those included that were given up."""
+        statement = (
+            select(usage)
+            .where(
+                *_is_of(batch_id),
+                usage.c.status.in_(["pending", "abandoned"]),
+                usage.c.id > after,
+            )
+            .order_by(usage.c.id)
+            .limit(SETTLED_ROWS)
+        )
+        with named_errors(), self._database.begin() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _close(self, batch_id: str) -> None:
+        unpriced = and_(usage.c.status == "ok", usage.c.cost_nanos.is_(None))
+        totals = select(
+            func.coalesce(func.sum(usage.c.cost_nanos), 0),
+            func.count(case((unpriced, 1))),
+        ).where(*_is_of(batch_id))
+        with named_errors(), self._database.begin() as connection:
+            nanos, unknown = connection.execute(totals).one()
+            connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id, batches.c.settled_at.is_(None))
+                .values(
+                    settled_at=self._now(), cost_nanos=None if unknown else int(nanos)
+                )
+            )
+
+
+def as_batch(row: Row[Any]) -> Batch:
+    """Return a row as what users see."""
+    nanos = row.cost_nanos
+    return Batch(
+        is_settled=row.settled_at is not None,
+        cost_usd=None if nanos is None else Decimal(nanos).scaleb(-9, _EXACT),
+        **{name: getattr(row, name) for name in _SHOWN},
+    )
+
+
+_SHOWN = (
+    "id",
+    "status",
+    "model",
+    "prompts",
+    "succeeded",
+    "failed",
+    "provider_id",
+    "created_at",
+    "ended_at",
+    "expires_at",
+    "error_code",
+)
+
+
+def _is_of(batch_id: str) -> tuple[Any, ...]:
+    return usage.c.request_id == batch_id, usage.c.operation == OPERATION
+
+
+def _rows(
+    opened: Mapping[str, Any], batch_id: str, nanos: Sequence[int]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a batch, as many at a time as one statement writes."""
+    reserves = opened["reserved_nanos"] is not None
+    for start in range(0, len(nanos), WRITTEN_ROWS):
+        yield [
+            {
+                **opened,
+                "id": key_of(batch_id, place),
+                "reserved_nanos": cost if reserves else None,
+            }
+            for place, cost in enumerate(nanos[start : start + WRITTEN_ROWS], start)
+        ]
