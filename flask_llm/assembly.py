@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine, StaticPool
@@ -39,26 +40,14 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
     prices = Prices.load(settings.prices)
     shared = Shared(settings.redis_url) if settings.redis_url else None
     pacing = Pacing(shared)
-    transport = _transport(settings, pacing)
-    budgets = _budgets(settings, prices, hooks)
-    gate = _gate(app, settings, shared, pacing)
-    client = Client(
+    client, batches = _callers(
+        log_content=settings.log_content,
         providers=providers,
-        transport=transport,
+        transport=_transport(settings, pacing),
         ledger=ledger,
         prices=prices,
-        budgets=budgets,
-        gate=gate,
-        sender=app,
-        log_content=settings.log_content,
-    )
-    batches = Batches(
-        providers=providers,
-        transport=transport,
-        ledger=BatchLedger(ledger),
-        prices=prices,
-        budgets=budgets,
-        gate=gate,
+        budgets=_budgets(settings, prices, hooks),
+        gate=_gate(app, settings, shared, pacing),
         sender=app,
     )
     return State(
@@ -73,6 +62,14 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
         hooks=hooks,
         plain=plain,
     )
+
+
+def _callers(
+    *, ledger: Ledger, log_content: bool, **parts: Any
+) -> tuple[Client, Batches]:
+    """Make what calls providers, of the same parts."""
+    client = Client(ledger=ledger, log_content=log_content, **parts)
+    return client, Batches(ledger=BatchLedger(ledger), **parts)
 
 
 def _transport(settings: Settings, pacing: Pacing) -> Transport:

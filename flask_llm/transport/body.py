@@ -59,16 +59,13 @@ class Reader:
         while block := self.read():
             *ended, rest = block.split(b"\n")
             for line in ended:
-                whole = b"".join([*pieces, line])
+                yield from _line([*pieces, line], max_bytes)
                 pieces, held = [], 0
-                if whole.strip():
-                    yield whole
             pieces.append(rest)
             held += len(rest)
             if held > max_bytes:
                 raise _too_large()
-        if last := b"".join(pieces).strip():
-            yield last
+        yield from _line(pieces, max_bytes)
 
     def wait(self, seconds: float) -> bool:
         """Tell whether bytes, or the end, came within some seconds."""
@@ -109,6 +106,14 @@ class Reader:
     def _connected(self) -> bool:
         """Whether the line is still ours: it returns to the pool after the end."""
         return isinstance(self._line, Line) and not self._file.closed
+
+
+def _line(pieces: list[bytes], max_bytes: int) -> Iterator[bytes]:
+    line = b"".join(pieces).strip()
+    if len(line) > max_bytes:
+        raise _too_large()
+    if line:
+        yield line
 
 
 def _too_large() -> ResponseError:

@@ -96,21 +96,15 @@ class BatchLedger:
         :raises NoRoom: where a budget has no room for all of it.
         :raises LLMError: where the database fails.
         """
-        now = self._now()
-        opened = rows.opened(
-            prompt, now, reservation, request_id=batch_id, streamed=False
-        ) | {
-            "operation": OPERATION,
-            "expires_at": now + timedelta(seconds=window_seconds + GRACE_SECONDS),
-        }
+        opened = self._opened(batch_id, prompt, reservation, window_seconds)
         batch: dict[str, Any] = {
             "id": batch_id,
             "status": "preparing",
             "protocol": protocol,
             "prompts": len(nanos),
-            "created_at": now,
-            "lost_at": now + timedelta(seconds=prompt.timeout + LOST_SECONDS),
-            **{name: opened[name] for name in ("provider", "model", "expires_at")},
+            "lost_at": opened["created_at"]
+            + timedelta(seconds=prompt.timeout + LOST_SECONDS),
+            **{name: opened[name] for name in _SHARED},
         }
 
         def write(connection: Connection) -> None:
@@ -119,15 +113,35 @@ class BatchLedger:
                 connection.execute(usage.insert(), some)
 
         with named_errors():
-            try:
-                self._writer.reserve(write, reservation)
-            except NoRoom as full:
-                # A worker that died may hold what is missing.
-                if not full.standing.reserved_nanos or not self._ledger.sweep():
-                    raise
-                self._writer.reserve(write, reservation)
+            self._reserve(write, reservation)
         shown = {name: value for name, value in batch.items() if name in _SHOWN}
         return Batch(**shown)
+
+    def _reserve(
+        self, write: Callable[[Connection], object], reservation: Reservation
+    ) -> None:
+        try:
+            self._writer.reserve(write, reservation)
+        except NoRoom as full:
+            # A worker that died may hold what is missing.
+            if not full.standing.reserved_nanos or not self._ledger.sweep():
+                raise
+            self._writer.reserve(write, reservation)
+
+    def _opened(
+        self,
+        batch_id: str,
+        prompt: Question,
+        reservation: Reservation,
+        window_seconds: float,
+    ) -> dict[str, Any]:
+        """Return what the rows of all prompts have in common."""
+        now = self._now()
+        opened = rows.opened(
+            prompt, now, reservation, request_id=batch_id, streamed=False
+        )
+        expires_at = now + timedelta(seconds=window_seconds + GRACE_SECONDS)
+        return opened | {"operation": OPERATION, "expires_at": expires_at}
 
     def refuse(self, batch_id: str, prompt: Question, outcome: Outcome) -> None:
         """Write down a batch that a limit stopped: one row for all of it."""
@@ -238,6 +252,9 @@ def as_batch(row: Row[Any]) -> Batch:
         **{name: getattr(row, name) for name in _SHOWN},
     )
 
+
+_SHARED = ("provider", "model", "created_at", "expires_at")
+"""What a batch and the rows of its prompts both say."""
 
 _SHOWN = (
     "id",

@@ -1,6 +1,6 @@
 """Note in llm_usage what the provider's prompt cache saved.
 
-Revision: 0005
+Revision: 0004
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,6 @@
 """Batches as Google has them: requests and results within the bodies.
 
-Source: https://ai.google.dev/gemini-api/docs/batch-api. The beta version alone has
-them.
+Source: https://ai.google.dev/gemini-api/docs/batch-api.
 """
 
 from __future__ import annotations
@@ -34,10 +33,11 @@ _STATUS = {
     "CANCELLED": "cancelled",
     "EXPIRED": "expired",
 }
-_CANCELLED = 1
+_LEFT = {1: "cancelled", 4: "expired"}
+"""Codes, as those below, of prompts that were not worked on."""
+
 _HTTP = {
     3: (400, "INVALID_ARGUMENT"),
-    4: (504, "DEADLINE_EXCEEDED"),
     5: (404, "NOT_FOUND"),
     7: (403, "PERMISSION_DENIED"),
     8: (429, "RESOURCE_EXHAUSTED"),
@@ -72,25 +72,25 @@ def create(
         "displayName": batch_id,
         "inputConfig": {"requests": {"requests": items}},
     }
-    _, _, model = next(iter(requests.values())).path.rpartition("/")
-    path = f"/v1beta/models/{model.partition(':')[0]}:batchGenerateContent"
+    model, _, _ = next(iter(requests.values())).path.rpartition(":")
+    path = f"{model}:batchGenerateContent"
     return Call(path=path, body={"batch": batch}, bulk=True, once=True)
 
 
 def look(provider_id: str) -> Call:
     """Return what asks for a batch's state."""
-    return Call(method="GET", path=f"/v1beta/{quote(provider_id)}", bulk=True)
+    return Call(method="GET", path=f"/v1/{quote(provider_id)}", bulk=True)
 
 
 def cancel(provider_id: str) -> Call:
     """Return what asks to give a batch up."""
-    return Call(path=f"/v1beta/{quote(provider_id)}:cancel", bulk=True)
+    return Call(path=f"/v1/{quote(provider_id)}:cancel", bulk=True)
 
 
 def listing(after: str | None) -> Call:
     """Return what asks for the account's batches; each may come with its results."""
     rest = f"&pageToken={quote(after, safe='')}" if after else ""
-    return Call(method="GET", path=f"/v1beta/batches?pageSize=20{rest}", bulk=True)
+    return Call(method="GET", path=f"/v1/batches?pageSize=20{rest}", bulk=True)
 
 
 @readable
@@ -127,7 +127,7 @@ def state(raw: Mapping[str, Any]) -> BatchState:
 def answers(state: BatchState) -> Iterator[Call]:
     """Return what fetches the results, where they are in a file."""
     for file in state.files:
-        path = f"/v1beta/{quote(file)}:download?alt=media"
+        path = f"/v1/{quote(file)}:download?alt=media"
         yield Call(method="GET", path=path, bulk=True)
 
 
@@ -138,9 +138,8 @@ def result(raw: Mapping[str, Any]) -> Result:
     if raw.get("response"):
         return Result(key, Reply.of(raw["response"]))
     error = raw["error"]
-    if error.get("code") == _CANCELLED:
-        return Result(key, left="cancelled")
-    return Result(key, _problem(error))
+    left = _LEFT.get(error.get("code"))
+    return Result(key, None if left else _problem(error), left)
 
 
 def _problem(error: Mapping[str, Any]) -> Reply:
