@@ -10,7 +10,7 @@ from flask import Flask
 import flask_llm
 from flask_llm.chat import Message, Prompt
 from flask_llm.chat.prompt import EFFORTS
-from flask_llm.emulator import Answer
+from flask_llm.emulator import Answer, Fault
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import BUILT_IN, Quirks
 from flask_llm.settings import Settings
@@ -269,3 +269,15 @@ def test_example_of_prompt_caching_runs(app, emulator, capsys):
         arrival.body["system"][0]["cache_control"] for arrival in emulator.requests
     ]
     assert marked == [{"type": "ephemeral", "ttl": "1h"}] * 2
+
+
+def test_examples_of_batches_run(app, emulator, capsys):
+    usage = {"input_tokens": 1000, "output_tokens": 100}
+    emulator.script(Answer(text="In short: …", usage=usage), Fault(status=500))
+
+    names = run_examples("Batches")
+
+    begun, answer, failed = capsys.readouterr().out.splitlines()
+    assert begun == f"{names['batch'].id} submitted"
+    assert answer.startswith("In short: … 0.00")
+    assert failed.startswith("failed: The provider answered 500")

@@ -19,7 +19,6 @@ from flask_llm.usage.database import named_errors
 from flask_llm.usage.ledger import Ledger
 from flask_llm.usage.models import batches, usage
 from flask_llm.usage.rows import Outcome, Reservation, new_id
-from flask_llm.usage.spend import NoRoom
 from flask_llm.usage.writer import Writer
 
 OPERATION = "batch"
@@ -113,20 +112,9 @@ class BatchLedger:
                 connection.execute(usage.insert(), some)
 
         with named_errors():
-            self._reserve(write, reservation)
+            self._writer.reserve(write, reservation)
         shown = {name: value for name, value in batch.items() if name in _SHOWN}
         return Batch(**shown)
-
-    def _reserve(
-        self, write: Callable[[Connection], object], reservation: Reservation
-    ) -> None:
-        try:
-            self._writer.reserve(write, reservation)
-        except NoRoom as full:
-            # A worker that died may hold what is missing.
-            if not full.standing.reserved_nanos or not self._ledger.sweep():
-                raise
-            self._writer.reserve(write, reservation)
 
     def _opened(
         self,

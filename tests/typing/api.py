@@ -17,6 +17,7 @@ from flask.blueprints import Blueprint
 import flask_llm
 from flask_llm import (
     LLM,
+    Batch,
     Chunk,
     Completion,
     Embeddings,
@@ -193,6 +194,20 @@ def turn(call: ToolCall) -> Message:
     """Answer a tool call, with a picture."""
     result = ToolResult(call.id, "sunny")
     return Message("tool", (result, Image(url="https://example.com/sky.png")))
+
+
+def wait_a_day() -> None:
+    """Hand prompts over, and come back for the answers."""
+    batch = flask_llm.batches.submit(["Hi", Message("user", "Ho")], max_tokens=9)
+    assert_type(batch, Batch)
+    assert_type(batch.cost_usd, Decimal | None)
+    flask_llm.batches.submit(["Hi"], cache=True)  # type: ignore[call-arg]
+    flask_llm.batches.submit(["Hi"], fallbacks=[])  # type: ignore[call-arg]
+    assert_type(flask_llm.batches.status(batch.id), Batch)
+    results = flask_llm.batches.results(batch.id, timeout=60)
+    assert_type(results, list[Completion | LLMError])
+    assert_type(flask_llm.batches.cancel(batch.id), Batch)
+    assert_type(flask_llm.batches.list(unsettled=True), list[Batch])
 
 
 def fail() -> None:

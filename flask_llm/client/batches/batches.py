@@ -111,7 +111,9 @@ class Batches:
 
     def cancel(self, batch_id: str, terms: Terms) -> Batch:
         """Ask the provider to give a batch up; one that is over stays as it is."""
-        row = self._current(batch_id, terms)
+        row = self._row(batch_id)
+        if row.status == "preparing":
+            row = self._found(row, terms)
         if row.status in OVER:
             return as_batch(row)
         if row.provider_id is None:
@@ -120,14 +122,15 @@ class Batches:
         def talk(account: Provider) -> BatchState:
             said = self._talk(account, terms)
             try:
-                said.ask(said.form.cancel(row.provider_id))
+                raw = said.ask(said.form.cancel(row.provider_id))
             except ProviderError:
                 # It may have ended meanwhile.
                 state = said.state(row.provider_id)
                 if state.status not in OVER:
                     raise
                 return state
-            return said.state(row.provider_id)
+            # Google says nothing.
+            return said.form.state(raw) if raw else said.state(row.provider_id)
 
         state = with_any_key(self._provider(row), talk)
         if state.status in _ORDER:
