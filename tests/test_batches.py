@@ -621,6 +621,24 @@ def test_batch_is_found_behind_many_others(app, emulator):
     assert len(pages) == 2
 
 
+def test_search_ends_where_batches_are_older_than_ours(app, emulator):
+    emulator.script(BatchCourse(on_submit=Fault(reset_after=0)))
+    batch = submit("google")
+    emulator.reset()
+    for _ in range(25):
+        submit("google", "Hi")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with app.extensions["llm"].database.begin() as connection:
+        mine = update(table).where(table.c.id == batch.id)
+        connection.execute(mine.values(created_at=tomorrow, lost_at=tomorrow))
+
+    found = batches.status(batch.id)
+
+    assert found.status == "preparing"
+    pages = [item for item in emulator.requests if item.query.startswith("pageSize")]
+    assert len(pages) == 1
+
+
 def test_batch_that_may_not_be_there_cannot_be_cancelled_yet(app, emulator):
     emulator.script(BatchCourse(on_submit=Fault(status=500)))
     batch = submit("openai")
@@ -807,6 +825,35 @@ def test_sweep_leaves_a_batch_its_time(app, emulator):
 
     assert app.extensions["llm"].ledger.sweep(batch.created_at + 3 * day) == 0
     assert batch.expires_at - batch.created_at == 4 * day
+
+
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_prompt_that_results_say_nothing_of_waits_for_the_next_try(
+    make_app, emulator, api
+):
+    app = make_app(LLM_BUDGETS=["$1/day"])
+    cut = BatchCourse(on_results=[Fault(body="\n"), Fault(body="\n")])
+    emulator.script(*answers("1", "2", "3"), cut)
+
+    with app.app_context():
+        batch = submit(api)
+        missing = batches.results(batch.id)
+        before = batches.status(batch.id)
+        expire(app, batch)
+        feared = batches.results(batch.id)
+        settled = batches.status(batch.id)
+
+    assert [error.code for error in missing + feared] == ["no_result"] * 6
+    assert (before.is_settled, settled.is_settled) == (False, True)
+    assert {row.cost_source for row in read_rows(app)} == {"reserved"}
+    assert spent(app) == (sum(row.reserved_nanos for row in read_rows(app)), 0)
+
+
+def expire(app, batch):
+    with app.extensions["llm"].database.begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        mine = update(table).where(table.c.id == batch.id)
+        connection.execute(mine.values(expires_at=past))
 
 
 # --- Limits ----------------------------------------------------------------------

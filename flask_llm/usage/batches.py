@@ -166,38 +166,50 @@ class BatchLedger:
         with named_errors(), self._database.begin() as connection:
             return connection.execute(statement).first() is not None
 
-    def note(self, batch_id: str, changes: Mapping[str, Any]) -> None:
+    def note(
+        self, batch_id: str, changes: Mapping[str, Any], *, as_yet: str | None = None
+    ) -> bool:
         """Note how a batch stands; one that is over stays so.
 
+        :param as_yet: the state that it must still be in.
+        :return: whether it was noted.
         :raises LLMError: where the database fails.
         """
+        ends = {"ended_at": self._now()} if changes["status"] in OVER else {}
         statement = (
             update(batches)
             .where(batches.c.id == batch_id, batches.c.status.not_in(OVER))
-            .values(**changes)
+            .values(**ends | dict(changes))
         )
+        if as_yet is not None:
+            statement = statement.where(batches.c.status == as_yet)
         with named_errors(), self._database.begin() as connection:
-            connection.execute(statement)
+            return connection.execute(statement).rowcount > 0
 
-    def settle(self, batch_id: str, outcome: Callable[[int], Outcome]) -> None:
+    def settle(self, batch_id: str, outcome: Callable[[int], Outcome | None]) -> bool:
         """Settle what is not settled yet, some rows at a time, and the batch at last.
 
         Several may do so at once: a row is settled by one of them.
 
-        :param outcome: how each prompt ended, by its place.
+        :param outcome: how each prompt ended, by its place; None where that is not
+            known yet: then the batch is not settled either.
+        :return: whether this settled the batch.
         :raises LLMError: where the database fails; the rest can be settled later.
         """
-        after = ""
+        after, is_whole = "", True
         while found := self._open_rows(batch_id, after):
             settled = []
             for row in found:
-                place = place_of(batch_id, row["id"])
-                changes = rows.settled(row, outcome(place or 0), self._now())
+                ended = outcome(place_of(batch_id, row["id"]) or 0)
+                if ended is None:
+                    is_whole = False
+                    continue
+                changes = rows.settled(row, ended, self._now())
                 settled.append(({**row, **changes}, changes))
             with named_errors():
                 self._writer.settle_all(settled)
             after = found[-1]["id"]
-        self._close(batch_id)
+        return is_whole and self._close(batch_id)
 
     def _open_rows(self, batch_id: str, after: str) -> list[dict[str, Any]]:
         """Return rows that may be settled, those included that were given up."""
@@ -214,7 +226,7 @@ class BatchLedger:
         with named_errors(), self._database.begin() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def _close(self, batch_id: str) -> None:
+    def _close(self, batch_id: str) -> bool:
         unpriced = and_(usage.c.status == "ok", usage.c.cost_nanos.is_(None))
         totals = select(
             func.coalesce(func.sum(usage.c.cost_nanos), 0),
@@ -222,13 +234,13 @@ class BatchLedger:
         ).where(*_is_of(batch_id))
         with named_errors(), self._database.begin() as connection:
             nanos, unknown = connection.execute(totals).one()
-            connection.execute(
+            cost = None if unknown else int(nanos)
+            settled = (
                 update(batches)
                 .where(batches.c.id == batch_id, batches.c.settled_at.is_(None))
-                .values(
-                    settled_at=self._now(), cost_nanos=None if unknown else int(nanos)
-                )
+                .values(settled_at=self._now(), cost_nanos=cost)
             )
+            return connection.execute(settled).rowcount > 0
 
 
 def as_batch(row: Row[Any]) -> Batch:

@@ -130,6 +130,8 @@ class Reader:
 CANCELLED = "batch_cancelled"
 EXPIRED = "batch_expired"
 NEVER_SENT = "batch_never_sent"
+NO_RESULT = "no_result"
+"""Nothing was said of a prompt: the results may have broken off without a word."""
 
 _UNBILLED = {CANCELLED, EXPIRED, NEVER_SENT}
 
@@ -163,7 +165,9 @@ def _missing(state: BatchState, protocol: str) -> LLMError:
     if state.status == "failed":
         error = PROTOCOLS[protocol].error(state.problem or _FAILED)
         return error or ServerError("The batch failed as a whole.", code="batch_failed")
-    return ResponseError("The results say nothing of this prompt.", code="no_result")
+    return ResponseError(
+        "The results say nothing of this prompt: fetch them again.", code=NO_RESULT
+    )
 
 
 _FAILED = Reply.of({"error": {"code": "batch_failed"}}, 500)

@@ -11,8 +11,15 @@ from typing import Any
 
 from flask_llm import signals
 from flask_llm.chat import OVER, Batch, Prompt
-from flask_llm.client.batches.answers import NEVER_SENT, Answer, Reader, never_sent
+from flask_llm.client.batches.answers import (
+    NEVER_SENT,
+    NO_RESULT,
+    Answer,
+    Reader,
+    never_sent,
+)
 from flask_llm.client.batches.desk import Desk
+from flask_llm.client.batches.notes import changes
 from flask_llm.client.batches.search import Lost, search
 from flask_llm.client.batches.talk import (
     NOT_OURS,
@@ -30,16 +37,12 @@ from flask_llm.errors import (
 )
 from flask_llm.guards import Budgets
 from flask_llm.pricing import Prices
-from flask_llm.protocols import PROTOCOLS
 from flask_llm.protocols.batches import BatchState, Result
 from flask_llm.providers import Provider, Providers
 from flask_llm.retry import Deadline
 from flask_llm.schema import Schema
 from flask_llm.transport import Transport
-from flask_llm.usage import BatchLedger, as_batch, place_of
-
-_ORDER = ("preparing", "submitted", "running", "cancelling")
-"""A batch does not go back: Google says of one that is given up that it runs."""
+from flask_llm.usage import BatchLedger, Outcome, as_batch, place_of
 
 logger = logging.getLogger("flask_llm")
 
@@ -133,7 +136,7 @@ class Batches:
             return said.form.state(raw) if raw else said.state(row.provider_id)
 
         state = with_any_key(self._provider(row), talk)
-        if state.status in _ORDER:
+        if state.status not in OVER:
             state = replace(state, status="cancelling")
         return as_batch(self._noted(row, state))
 
@@ -150,11 +153,22 @@ class Batches:
         reader = Reader.of(row, self._prices)
         answers = self._answers(row, reader, terms)
         if row.settled_at is None:
-            self._ledger.settle(batch_id, lambda place: reader.outcome(answers[place]))
-            self._tell(self._row(batch_id))
+            self._settle(row, reader, answers)
         if schema is None:
             return answers
         return [reader.fitted(answer, schema) for answer in answers]
+
+    def _settle(self, row: Any, reader: Reader, answers: list[Answer]) -> None:
+        """Settle all rows, but those that another try may yet bring a result for."""
+        is_last = self._now() >= row.expires_at
+
+        def outcome(place: int) -> Outcome | None:
+            answer = answers[place]
+            missing = isinstance(answer, LLMError) and answer.code == NO_RESULT
+            return None if missing and not is_last else reader.outcome(answer)
+
+        if self._ledger.settle(row.id, outcome):
+            self._tell(self._row(row.id))
 
     def _talk(self, provider: Provider, terms: Terms) -> Talk:
         return Talk(
@@ -220,29 +234,16 @@ class Batches:
             raise refused
         if undecided or self._now() < row.lost_at:
             return row
-        logger.warning("The batch %s was never submitted.", row.id)
-        changes = {"status": "failed", "error_code": NEVER_SENT}
-        self._ledger.note(row.id, changes | {"ended_at": self._now()})
-        outcome = Reader.of(row, self._prices).outcome(never_sent(NEVER_SENT))
-        self._ledger.settle(row.id, lambda _place: outcome)
+        lost_for_good = {"status": "failed", "error_code": NEVER_SENT}
+        if self._ledger.note(row.id, lost_for_good, as_yet="preparing"):
+            logger.warning("The batch %s was never submitted.", row.id)
+            outcome = Reader.of(row, self._prices).outcome(never_sent(NEVER_SENT))
+            self._ledger.settle(row.id, lambda _place: outcome)
         return self._row(row.id)
 
     def _noted(self, row: Any, state: BatchState) -> Any:
         """Write down how a batch stands, and return its row."""
-        over = state.status in OVER
-        status = state.status
-        if not over and row.status in _ORDER:
-            status = max(row.status, status, key=_ORDER.index)
-        changes: dict[str, Any] = {"status": status, "provider_id": state.provider_id}
-        for name in ("succeeded", "failed"):
-            if getattr(state, name) is not None:
-                changes[name] = getattr(state, name)
-        if over:
-            changes["ended_at"] = state.ended_at or self._now()
-        if state.problem is not None:
-            error = PROTOCOLS[row.protocol].error(state.problem)
-            changes["error_code"] = error and error.code and error.code[:64]
-        self._ledger.note(row.id, changes)
+        self._ledger.note(row.id, changes(row, state))
         return self._row(row.id)
 
     def _tell(self, row: Any) -> None:
