@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import requests
@@ -20,6 +20,9 @@ BLOCK_BYTES = 65_536
 
 BULK_BYTES_MAX = 2 * 1024**3
 """Bytes at which many answers at once are cut off: more than any batch may have."""
+
+Lines = Generator[bytes, None, None]
+"""Lines of a body as they come; to be closed, which hangs up."""
 
 LINGER_SECONDS = 2.0
 """How long the end of a stream is waited for once its last event has come."""
@@ -49,7 +52,7 @@ class Reader:
             raise _too_large()
         return block
 
-    def lines(self, max_bytes: int) -> Iterator[bytes]:
+    def lines(self, max_bytes: int) -> Lines:
         """Yield the lines of the body, those that are empty aside.
 
         :param max_bytes: that one line may have.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from urllib.request import getproxies
 
@@ -22,7 +22,7 @@ from flask_llm.forks import after_fork
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import Provider
 from flask_llm.retry import Deadline, Retry, undone
-from flask_llm.transport.body import BULK_BYTES_MAX, EventStream, Reader
+from flask_llm.transport.body import BULK_BYTES_MAX, EventStream, Lines, Reader
 from flask_llm.transport.failures import named_errors, too_late
 from flask_llm.transport.session import Prepared, new_session, prepare, rest, strike
 from flask_llm.wire import Call, Reply
@@ -129,7 +129,7 @@ class Transport:
                     raise
                 self._after(error, prepared, provider, retry)
 
-    def lines(self, call: Call, provider: Provider, retry: Retry) -> Iterator[bytes]:
+    def lines(self, call: Call, provider: Provider, retry: Retry) -> Lines:
         """Send until an answer begins, and yield its lines, those that are empty aside.
 
         One line may be as long as an answer, and all of them as a bulk of answers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -67,5 +68,6 @@ def _may_be(state: BatchState, lost: Lost) -> bool:
 
 
 def _is(talk: Talk, state: BatchState, lost: Lost) -> bool:
-    first = next(talk.results(state), None)
+    with closing(talk.results(state)) as results:
+        first = next(results, None)
     return first is not None and place_of(lost.batch_id, first.key) is not None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -84,13 +85,15 @@ class Talk:
             if after is None:
                 return
 
-    def results(self, state: BatchState) -> Iterator[Result]:
+    def results(self, state: BatchState) -> Generator[Result, None, None]:
         """Yield the results of a batch that is over, in any order."""
         for item in state.inlined:
             yield self.form.result(item)
         for call in self.form.answers(state):
-            for line in self._transport.lines(call, self.provider, self._retry()):
-                yield self.form.result(_object(line))
+            sent = self._transport.lines(call, self.provider, self._retry())
+            with closing(sent) as lines:
+                for line in lines:
+                    yield self.form.result(_object(line))
 
     def _retry(self) -> Retry:
         return self._transport.retry(self._retries, self._deadline)
