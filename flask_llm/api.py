@@ -208,13 +208,12 @@ def read_prompt(
     provider, model = state.client.providers.resolve(given.pop("model", settings.model))
     if is_sent:
         provider.check_ready()
-    defaults: dict[str, Any] = {
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
+    filled = {
+        name: getattr(settings, name)
+        for name in ("max_tokens", "temperature")
+        if name not in given
     }
-    filled = {name: value for name, value in defaults.items() if name not in given}
-    whole = f"{provider.name}/{model}"
-    fallbacks = _fallbacks(state, whole, given, is_sent=is_sent)
+    fallbacks = _fallbacks(state, f"{provider.name}/{model}", given, is_sent=is_sent)
     owner = attribution(state, given)
     keeps = given.get("prompt_cache")
     return Prompt(
