@@ -11,10 +11,9 @@ from flask_llm.chat import (
     Completion,
     Embeddings,
     File,
-    Image,
     Inputs,
+    Media,
     Message,
-    Part,
     Prompt,
     Question,
     Text,
@@ -128,14 +127,9 @@ def _template(question: Question, body: Mapping[str, Any]) -> int:
     return _TEMPLATE_TOKENS + (_TOOLS_TOKENS if explained else 0)
 
 
-def _media_in(question: Question) -> list[Image | File]:
+def _media_in(question: Question) -> list[Media]:
     messages = question.messages if isinstance(question, Prompt) else ()
-    return [
-        part
-        for message in messages
-        for part in message.content
-        if isinstance(part, Image | File)
-    ]
+    return [part for message in messages for part in message.media]
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -193,12 +187,10 @@ def _message(message: Message, scale: Scale) -> int:
                 total += estimate(part.name + part.raw_arguments, scale)
             case ToolResult():
                 total += estimate(part.content, scale)
-            case _:
-                total += _media(part, scale)
-    return total
+    return total + sum(_media(part, scale) for part in message.media)
 
 
-def _media(part: Part, scale: Scale) -> int:
+def _media(part: Media, scale: Scale) -> int:
     if not (isinstance(part, File) and part.data and scale.file_bytes_per_token):
         return scale.image
     bytes_per_token = scale.file_bytes_per_token

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -237,6 +238,8 @@ def test_bad_message_is_refused_by_name(turn, words):
         (b"GIF89a", "image/gif"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
         (PDF, "application/pdf"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
+        (b"ID3\x04", "audio/mpeg"),
     ],
 )
 def test_kind_of_bytes_is_told_from_the_bytes(data, media_type):
@@ -267,6 +270,7 @@ def test_kind_of_a_url_is_told_from_its_ending(url, media_type):
     [
         (PNG_URL, PNG, "image/png"),
         ("data:text/plain,a%20b", b"a b", "text/plain"),
+        (PNG_URL.replace("data:", "Data:"), PNG, "image/png"),
         (f"data:;base64,{PIXELS}", PNG, "image/png"),
     ],
 )
@@ -288,9 +292,18 @@ def test_media_have_exactly_one_source(sources):
         Image(**sources)
 
 
-def test_media_data_are_bytes():
-    with pytest.raises(InvalidRequestError, match="not str"):
-        Image(data=PIXELS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": PIXELS},
+        {"url": b"https://example.com/"},
+        {"file_id": 7},
+        {"data": PNG, "media_type": 7},
+    ],
+)
+def test_media_are_of_the_types_that_they_need(fields):
+    with pytest.raises(InvalidRequestError, match=r"not (str|bytes|int)"):
+        Image(**fields)
 
 
 def test_file_is_read_from_disk(tmp_path):
@@ -300,8 +313,69 @@ def test_file_is_read_from_disk(tmp_path):
     file = File.from_path(path, filename="b.pdf")
 
     assert (file.data, file.media_type) == (PDF, "application/pdf")
+    assert (file.filename, File.from_path(str(path)).filename) == ("b.pdf", "a.pdf")
     assert file.data_url == PDF_URL
     assert "PDF" not in repr(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "given", "media_type"),
+    [
+        ("a.jpg", PNG, None, "image/png"),
+        ("a", PNG, None, "image/png"),
+        ("a.txt", b"Hi", None, "text/plain"),
+        ("a", b"Hi", "text/markdown", "text/markdown"),
+    ],
+)
+def test_kind_of_a_file_is_told_from_its_bytes_then_from_its_name(
+    tmp_path, name, data, given, media_type
+):
+    (tmp_path / name).write_bytes(data)
+
+    assert File.from_path(tmp_path / name, media_type=given).media_type == media_type
+
+
+@pytest.mark.parametrize("kind", [File, Image])
+def test_path_that_cannot_be_read_is_named(tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "unknown").write_bytes(b"Hi")
+    with (tmp_path / "large.pdf").open("wb") as large:
+        large.truncate(50 * 1024 * 1024 + 1)
+
+    def words(name):
+        with pytest.raises(InvalidRequestError) as caught:
+            kind.from_path(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        return str(caught.value)
+
+    assert "No such file" in words("missing.pdf")
+    assert "is a directory" in words("")
+    assert "no ordinary file" in words("pipe")
+    assert "null" in words("a\0b")
+    assert "media_type" in words("unknown")
+    assert "larger than 50 MiB" in words("large.pdf")
+
+
+def test_what_was_fetched_takes_the_place_of_the_url():
+    image = Image(url="https://example.com/a.jpg", detail="low", fetch=True)
+
+    found = image.fetched(PNG)
+
+    assert found == Image(data=PNG, media_type="image/png", detail="low")
+    assert not found.fetch
+
+
+def test_media_of_a_message_are_those_of_its_results_too():
+    image, file = Image(data=PNG), File(data=PDF)
+    result = ToolResult("a", "Here.", media=[file])
+
+    assert Message("user", ["Hi", image, result]).media == (image, file)
+    assert result.media == (file,)
+
+
+def test_media_of_a_result_are_images_and_files():
+    with pytest.raises(InvalidRequestError, match="images and files"):
+        ToolResult("a", "Here.", media=(Text("Hi"),))
 
 
 @pytest.mark.parametrize(
@@ -332,12 +406,15 @@ def test_arguments_are_a_dict():
 
 TEXTS = st.text(max_size=8)
 OBJECTS = st.dictionaries(TEXTS, TEXTS | st.integers(), max_size=3)
+MEDIA = st.lists(
+    st.sampled_from([Image(url="https://example.com/a"), File(data=PDF)]), max_size=2
+).map(tuple)
 PARTS = st.one_of(
     st.builds(Text, TEXTS),
     st.builds(Image, data=st.just(PNG), detail=st.none() | st.just("low")),
     st.builds(File, file_id=TEXTS, media_type=st.just("text/plain")),
     st.builds(ToolCall, TEXTS, TEXTS, OBJECTS),
-    st.builds(ToolResult, TEXTS, TEXTS, st.none() | TEXTS, st.booleans()),
+    st.builds(ToolResult, TEXTS, TEXTS, st.none() | TEXTS, st.booleans(), MEDIA),
 )
 STATES = st.builds(ProviderState, TEXTS, TEXTS, OBJECTS)
 

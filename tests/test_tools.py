@@ -28,7 +28,8 @@ from flask_llm import (
     RoundsExceeded,
     Tool,
 )
-from flask_llm.chat import Prompt, read_messages, tool_text
+from flask_llm.chat import Image, Prompt, read_messages, tool_output
+from flask_llm.chat.results import tool_text
 from flask_llm.emulator import Answer, Fault
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import BUILT_IN
@@ -231,6 +232,9 @@ def test_strict_tool_gives_every_argument(app, emulator):
 # --- Results ---------------------------------------------------------------------
 
 
+PHOTO = Image(data=b"\x89PNG\r\n\x1a\n")
+
+
 class Reading(pydantic.BaseModel):
     celsius: int
 
@@ -252,6 +256,21 @@ class Reading(pydantic.BaseModel):
 )
 def test_result_is_written_for_the_model(value, text):
     assert tool_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "media"),
+    [
+        ("Fine.", "Fine.", ()),
+        (["a", "b"], '["a", "b"]', ()),
+        (PHOTO, "", (PHOTO,)),
+        (["Look:", PHOTO, {"by": "Ann"}], 'Look:\n{"by": "Ann"}', (PHOTO,)),
+        ((PHOTO, PHOTO), "", (PHOTO, PHOTO)),
+    ],
+    ids=["text", "list", "image", "both", "images"],
+)
+def test_images_in_a_result_stand_beside_the_text(value, text, media):
+    assert tool_output(value) == (text, media)
 
 
 # --- Rounds ----------------------------------------------------------------------

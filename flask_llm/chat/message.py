@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from flask_llm.chat.parts import File, Image, Part, Text, ToolCall, ToolResult
+from flask_llm.chat.media import File, Image
+from flask_llm.chat.parts import Part, Text, ToolCall, ToolResult
 from flask_llm.errors import InvalidRequestError, nearest
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -69,6 +70,17 @@ class Message:
     def tool_results(self) -> tuple[ToolResult, ...]:
         """The tool results among the parts."""
         return tuple(part for part in self.content if isinstance(part, ToolResult))
+
+    @property
+    def media(self) -> tuple[Image | File, ...]:
+        """The images and files: among the parts, and in the results of tools."""
+        found: list[Image | File] = []
+        for part in self.content:
+            if isinstance(part, (Image, File)):
+                found.append(part)
+            elif isinstance(part, ToolResult):
+                found += part.media
+        return tuple(found)
 
     def state_for(self, provider: str, model: str) -> Any:
         """Return the provider's own form of this turn, if it was theirs."""
@@ -230,7 +242,12 @@ def _tool_result(part: Mapping[str, Any]) -> ToolResult:
         part["content"],
         part.get("name"),
         bool(part.get("is_error", False)),
+        tuple(map(_tool_media, part.get("media", ()))),
     )
+
+
+def _tool_media(part: Mapping[str, Any]) -> Image | File:
+    return _image(part) if part["type"] == "image" else _file(part)
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Part]] = {

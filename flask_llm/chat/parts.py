@@ -1,25 +1,13 @@
-"""What a message is made of: text, images, files, tool calls and their results."""
+"""What a message is made of beside images and files: text, tool calls and results."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import mimetypes
-import re
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import unquote_to_bytes
 
+from flask_llm.chat.media import File, Image
 from flask_llm.errors import InvalidRequestError
-
-_MAGIC = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"%PDF-": "application/pdf",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,127 +25,6 @@ class Text:
     def to_dict(self) -> dict[str, Any]:
         """Return the part as JSON, as :func:`part_from_dict` reads it back."""
         return {"type": "text", "text": self.text}
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """Bytes, a URL or a provider's file id: exactly one of them.
-
-    A ``data:`` URL becomes bytes. Other URLs are handed to the provider and never
-    fetched from here.
-    """
-
-    url: str | None = None
-    data: bytes | None = field(default=None, repr=False)
-    media_type: str | None = None
-    """As in ``image/png``; told from the bytes or the URL's ending when left out."""
-    file_id: str | None = None
-
-    def __post_init__(self) -> None:
-        given = [self.url, self.data, self.file_id]
-        if sum(source is not None for source in given) != 1:
-            raise InvalidRequestError(
-                f"{type(self).__name__} needs exactly one of url, data and file_id."
-            )
-        if self.data is not None and not isinstance(self.data, bytes):
-            raise InvalidRequestError(
-                f"{type(self).__name__}.data is bytes, not {type(self.data).__name__}."
-            )
-        if self.url is not None and not isinstance(self.url, str):
-            raise InvalidRequestError(
-                f"{type(self).__name__}.url is a string, not {type(self.url).__name__}."
-            )
-        if self.url is not None and self.url.startswith("data:"):
-            self._read_data_url(self.url)
-        if self.media_type is None:
-            self._set("media_type", self._sniffed())
-
-    @classmethod
-    def from_path(cls, path: str | Path, **fields: Any) -> Self:
-        """Read a file from disk."""
-        file = Path(path)
-        guess = mimetypes.guess_type(file.name)[0]
-        return cls(data=file.read_bytes(), media_type=guess, **fields)
-
-    @property
-    def data_url(self) -> str:
-        """The bytes as a ``data:`` URL, or the plain URL where there are none."""
-        if self.data is None:
-            return self.url or ""
-        return f"data:{self.media_type};base64,{self.base64}"
-
-    @property
-    def base64(self) -> str:
-        """The bytes in base64."""
-        return base64.b64encode(self.data or b"").decode()
-
-    def _read_data_url(self, url: str) -> None:
-        head, comma, body = url.removeprefix("data:").partition(",")
-        kind, *flags = head.split(";")
-        try:
-            raw = unquote_to_bytes(body)
-            data = base64.b64decode(raw, validate=True) if "base64" in flags else raw
-        except binascii.Error as error:
-            comma = ""
-            cause: Exception | None = error
-        else:
-            cause = None
-        if not comma:
-            raise InvalidRequestError("A data: URL could not be decoded.") from cause
-        self._set("url", None)
-        self._set("data", data)
-        self._set("media_type", self.media_type or kind or None)
-
-    def _sniffed(self) -> str | None:
-        if self.data is not None:
-            if self.data[:4] == b"RIFF" and self.data[8:12] == b"WEBP":
-                return "image/webp"
-            for magic, media_type in _MAGIC.items():
-                if self.data.startswith(magic):
-                    return media_type
-            raise InvalidRequestError(
-                f"{type(self).__name__}: the bytes are of an unknown kind; "
-                "say media_type='image/png' or whatever they are."
-            )
-        path = re.split(r"[?#]", self.url or "")[0]
-        return mimetypes.guess_type(path)[0]
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _source(self) -> dict[str, Any]:
-        known = {
-            "url": self.url,
-            "data": self.base64 if self.data is not None else None,
-            "media_type": self.media_type,
-            "file_id": self.file_id,
-        }
-        return {name: value for name, value in known.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Image(Media):
-    """A picture for the model to look at."""
-
-    detail: str | None = None
-    """How closely OpenAI's models look: ``low``, ``high``, ``auto``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the part as JSON, as :func:`part_from_dict` reads it back."""
-        detail = {"detail": self.detail} if self.detail else {}
-        return {"type": "image"} | self._source() | detail
-
-
-@dataclass(frozen=True, slots=True)
-class File(Media):
-    """A document, usually a PDF, for the model to read."""
-
-    filename: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the part as JSON, as :func:`part_from_dict` reads it back."""
-        name = {"filename": self.filename} if self.filename else {}
-        return {"type": "file"} | self._source() | name
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +89,8 @@ class ToolResult:
     name: str | None = None
     """The tool's name; found from the call in the history when left out."""
     is_error: bool = False
+    media: tuple[Image | File, ...] = ()
+    """Images and files that the tool gave back beside the text."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.tool_call_id, str):
@@ -232,16 +101,20 @@ class ToolResult:
             raise InvalidRequestError(
                 "ToolResult.content is a string; use json.dumps() for other values."
             )
+        if not all(isinstance(item, (Image, File)) for item in self.media):
+            raise InvalidRequestError("ToolResult.media are images and files.")
+        object.__setattr__(self, "media", tuple(self.media))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the part as JSON, as :func:`part_from_dict` reads it back."""
+        media = [item.to_dict() for item in self.media]
         return {
             "type": "tool_result",
             "tool_call_id": self.tool_call_id,
             "content": self.content,
             "name": self.name,
             "is_error": self.is_error,
-        }
+        } | ({"media": media} if media else {})
 
 
 def _refuse(constant: str) -> None:

@@ -1,4 +1,4 @@
-"""What a tool gave back, as text for the model."""
+"""What a tool gave back, as text, images and files for the model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from flask_llm.chat.media import File, Image
+
+
+def tool_output(value: object) -> tuple[str, tuple[Image | File, ...]]:
+    """Take a tool's result apart: what is text, and the images and files in it.
+
+    They are the result itself or stand in a list or tuple.
+
+    :raises TypeError: where JSON has no form for the rest.
+    :raises ValueError: where that holds itself, or a number that is none.
+    """
+    items = value if isinstance(value, (list, tuple)) else [value]
+    media = tuple(item for item in items if isinstance(item, (Image, File)))
+    if not media:
+        return tool_text(value), ()
+    texts = [tool_text(item) for item in items if not isinstance(item, (Image, File))]
+    return "\n".join(texts), media
 
 
 def tool_text(value: object) -> str:

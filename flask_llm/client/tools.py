@@ -16,7 +16,7 @@ from flask_llm.chat import (
     Prompt,
     ToolCall,
     ToolResult,
-    tool_text,
+    tool_output,
 )
 from flask_llm.client.client import Client
 from flask_llm.errors import (
@@ -216,12 +216,14 @@ class ToolLoop:
     def _result(self, call: ToolCall) -> ToolResult:
         tool = self._tools[call.name]
         try:
-            text = tool_text(tool.run(relaxed(call.arguments, tool.parameters)))
+            text, media = tool_output(
+                tool.run(relaxed(call.arguments, tool.parameters))
+            )
         except Exception as error:
             logger.warning("The tool %s failed.", call.name, exc_info=True)
             said = f"{type(error).__name__}: {error}"
             return ToolResult(call.id, said, call.name, is_error=True)
-        return ToolResult(call.id, text, call.name)
+        return ToolResult(call.id, text, call.name, media=media)
 
 
 def _pauses(answer: Completion) -> bool:

@@ -9,7 +9,16 @@ from functools import wraps
 from itertools import dropwhile, takewhile
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from flask_llm.chat import Chunk, Completion, Message, Part, Prompt, Text, ToolCall
+from flask_llm.chat import (
+    Chunk,
+    Completion,
+    Media,
+    Message,
+    Part,
+    Prompt,
+    Text,
+    ToolCall,
+)
 from flask_llm.errors import InvalidRequestError, ProviderError, ResponseError
 from flask_llm.protocols.problems import in_band
 from flask_llm.providers import Provider, Quirks
@@ -39,6 +48,12 @@ class WireProtocol(Protocol):
 
     def render(self, prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
         """Turn a prompt into the request."""
+
+    def takes_url(self, media: Media, provider: Provider) -> bool:
+        """Tell whether the provider fetches an image or file itself.
+
+        :param media: one that is given by its URL.
+        """
 
     def parse(self, raw: Mapping[str, Any]) -> Completion:
         """Turn an answer, whole or put together by the fold, into a completion.
@@ -117,10 +132,22 @@ def arguments(call: ToolCall, quirks: Quirks) -> str:
     return json.dumps(call.arguments, ensure_ascii=False)
 
 
-def unsendable(part: Part, whom: str, cure: str) -> InvalidRequestError:
+def unsendable(part: Part | Media, whom: str, cure: str) -> InvalidRequestError:
     """Build the error for a part that a provider has no form for."""
     return InvalidRequestError(
         f"{whom} takes no {type(part).__name__} given in this way; {cure}."
+    )
+
+
+def unfetched(media: Media, whom: str) -> InvalidRequestError:
+    """Build the error for a URL that a provider does not fetch."""
+    kind = type(media).__name__
+    return unsendable(
+        media,
+        whom,
+        f"it does not fetch from this URL: say {kind}(url=…, fetch=True) or fetch=True "
+        f"for the whole call to have it fetched from here, or give the bytes "
+        f"({kind}(data=…))",
     )
 
 

@@ -29,6 +29,8 @@ class Traits:
     """Whether it is best left at its own temperature: lower ones go round in circles
     in thought. The caller's is sent all the same."""
     schema_beside_tools: bool
+    media_in_results: bool
+    """Whether what a tool returns may hold images and files."""
     signed: bool
     """Whether calls must come back with the signature that they came with."""
     each_search: bool
@@ -60,6 +62,7 @@ def traits(model: str) -> Traits:
         least_budget=_LEAST_OF_PRO if "pro" in model else 0,
         keeps_temperature=third,
         schema_beside_tools=third,
+        media_in_results=third,
         signed=third,
         each_search=third,
         # The aliases that move with each release.

@@ -53,6 +53,8 @@ class Quirks:
     """The word that makes the model call some tool; empty where there is none."""
     seed: str = "seed"
     """What the seed is called."""
+    image_urls: bool = True
+    """Whether the server fetches images that are given by their URL."""
     short_tool_ids: bool = False
     """Whether tool call ids are nine letters and digits (Mistral)."""
     obfuscation: bool = False

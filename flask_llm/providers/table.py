@@ -33,8 +33,16 @@ def _compatible(
     )
 
 
-def _local(name: str, base_url: str, **names: tuple[str, ...]) -> Provider:
-    return Provider(name=name, base_url=base_url, needs_key=False, **names)  # type: ignore[arg-type]
+def _local(
+    name: str, base_url: str, quirks: Quirks | None = None, **names: tuple[str, ...]
+) -> Provider:
+    return Provider(
+        name=name,
+        base_url=base_url,
+        needs_key=False,
+        quirks=quirks or Quirks(),
+        **names,  # type: ignore[arg-type]
+    )
 
 
 BUILT_IN: tuple[Provider, ...] = (
@@ -128,6 +136,7 @@ BUILT_IN: tuple[Provider, ...] = (
     _local(
         "ollama",
         "http://localhost:11434/v1",
+        Quirks(image_urls=False),
         key_names=("OLLAMA_API_KEY",),
         url_names=("OLLAMA_BASE_URL",),
     ),

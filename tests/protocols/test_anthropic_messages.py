@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from oracles import known
 
 from flask_llm.chat import (
     Chunk,
@@ -304,6 +305,54 @@ def test_media_are_sent_in_the_form_they_are_given(part, block):
     body = sent(Message("user", ["Look:", part]))
 
     assert body["messages"][0]["content"][1] == block
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        File(data=b"PK", media_type="application/zip"),
+        File(data=b"ID3"),
+        Image(data=b"BM", media_type="image/bmp"),
+    ],
+)
+def test_media_that_anthropic_does_not_read_name_the_cure(part):
+    with pytest.raises(InvalidRequestError, match=f"{part.media_type}.*give a PDF"):
+        sent(Message("user", [part]))
+
+
+def test_media_belong_to_the_user():
+    with pytest.raises(InvalidRequestError, match="in one of the user"):
+        sent("Hi", Message("assistant", [File(data=PDF)]))
+
+
+@pytest.mark.parametrize("content", ["Here.", " "])
+def test_media_that_tools_return_are_part_of_the_result(content):
+    media = (Image(data=PNG), File(data=PDF, filename="a.pdf"))
+    result = ToolResult("toolu_1", content, media=media)
+
+    body = sent("Hi", calls("toolu_1"), Message("tool", [result]))
+
+    (block,) = body["messages"][2]["content"]
+    kinds = [part["type"] for part in block["content"]]
+    assert kinds == ["text"] * (content != " ") + ["image", "document"]
+    assert known("anthropic_messages", body) == body
+
+
+def test_media_are_those_that_the_official_sdk_would_send():
+    parts = [
+        Image(data=PNG, detail="low"),
+        Image(url="https://example.com/a.png"),
+        Image(file_id="file_1"),
+        File(data=PDF, filename="a.pdf"),
+        File(data=b"Hi", media_type="text/plain", filename="a.txt"),
+        File(url="https://example.com/a.pdf"),
+        File(file_id="file_1"),
+    ]
+
+    body = sent(Message("user", ["Look:", *parts]))
+
+    assert all(anthropic.takes_url(part, PROVIDER) for part in parts if part.url)
+    assert known("anthropic_messages", body) == body
 
 
 def test_tool_is_described():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from oracles import known
 
 from flask_llm.chat import (
     Chunk,
@@ -175,6 +176,23 @@ def test_usage_of_a_stream_is_asked_for_where_it_has_to_be(provider, options):
             },
         ),
         (File(file_id="file_1"), {"type": "file", "file": {"file_id": "file_1"}}),
+        (
+            File(data=PNG, filename="a.png"),
+            {
+                "type": "image_url",
+                "image_url": {
+                    "url": "data:image/png;base64," + base64.b64encode(PNG).decode()
+                },
+            },
+        ),
+        (
+            File(data=b"ID3"),
+            {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+        ),
+        (
+            File(data=b"R", media_type="audio/wav"),
+            {"type": "input_audio", "input_audio": {"data": "Ug==", "format": "wav"}},
+        ),
     ],
 )
 def test_media_are_sent_in_the_form_they_are_given(part, expected):
@@ -187,11 +205,62 @@ def test_media_are_sent_in_the_form_they_are_given(part, expected):
 
 
 @pytest.mark.parametrize(
-    "part", [File(url="https://example.com/a.pdf"), Image(file_id="file_1")]
+    ("part", "provider", "cure"),
+    [
+        (File(url="https://example.com/a.pdf"), "openai", "fetch=True"),
+        (Image(url="https://example.com/a.png"), "ollama", "fetch=True"),
+        (Image(file_id="file_1"), "openai", "give the bytes"),
+    ],
 )
-def test_media_that_cannot_be_sent_name_the_cure(part):
-    with pytest.raises(InvalidRequestError, match="give the bytes"):
-        sent(Message("user", [part]))
+def test_media_that_cannot_be_sent_name_the_cure(part, provider, cure):
+    assert part.url is None or not chat.takes_url(part, ROWS[provider])
+    with pytest.raises(InvalidRequestError, match=cure):
+        sent(Message("user", [part]), provider=provider)
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "cure"),
+    [
+        ("assistant", Image(data=PNG), "give it in one of the user"),
+        ("user", ToolCall("call_1", "weather", {}), "give it in one of the assistant"),
+    ],
+)
+def test_part_in_the_wrong_turn_names_the_cure(role, part, cure):
+    with pytest.raises(InvalidRequestError, match=cure):
+        sent("Hi", Message(role, [part]))
+
+
+def test_images_that_tools_return_follow_all_results():
+    def shown(*ids):
+        return [ToolResult(id_, "Here.", "photo", media=(IMAGE,)) for id_ in ids]
+
+    calls = [ToolCall(id_, "photo", {}) for id_ in "abc"]
+    body = sent(
+        "Hi",
+        Message("assistant", calls),
+        Message("tool", shown("a")),
+        Message("tool", shown("b")),
+        Message("user", [*shown("c"), "And?"]),
+        Message("assistant", calls[:1]),
+        Message("tool", shown("a")),
+    )
+
+    turns = body["messages"][2:]
+    assert [turn["role"] for turn in turns] == [
+        *["tool"] * 3,
+        "user",
+        "assistant",
+        "tool",
+        "user",
+    ]
+    kinds = [part["type"] for part in turns[3]["content"]]
+    assert kinds == ["text", "image_url"] * 3 + ["text"]
+    assert turns[3]["content"][0]["text"] == "The tool photo returned:"
+    assert [part["type"] for part in turns[6]["content"]] == ["text", "image_url"]
+    assert known("chat_completions", body) == body
+
+
+IMAGE = Image(data=PNG)
 
 
 @pytest.mark.parametrize(

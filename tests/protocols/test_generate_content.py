@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from oracles import known
 
 from flask_llm.chat import (
     File,
@@ -325,8 +326,41 @@ def test_media_are_sent_in_the_form_they_are_given(part, expected):
     ],
 )
 def test_picture_that_google_cannot_fetch_names_the_cure(url):
-    with pytest.raises(InvalidRequestError, match="give the bytes"):
+    assert not google.takes_url(Image(url=url), PROVIDER)
+    with pytest.raises(InvalidRequestError, match=r"fetch=True.* give the bytes"):
         sent(Message("user", [Image(url=url)]))
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3.8-flash"])
+def test_media_that_tools_return_are_part_of_the_result_from_gemini_3_on(model):
+    result = ToolResult("call_1", "Here.", media=(Image(data=PNG),))
+
+    body = sent("Hi", called("call_1"), Message("tool", [result, "So?"]), model=model)
+
+    response, *beside = body["contents"][2]["parts"]
+    image = {
+        "inlineData": {
+            "mimeType": "image/png",
+            "data": base64.b64encode(PNG).decode(),
+        }
+    }
+    inside = response["functionResponse"].get("parts", [])
+    assert [*inside, *beside] == [image, {"text": "So?"}]
+    assert len(inside) == (1 if "3.8" in model else 0)
+    assert known("generate_content", body) == body
+
+
+def test_media_are_those_that_the_official_sdk_would_send():
+    parts = [
+        Image(data=PNG),
+        File(data=b"ID3"),
+        File(file_id="files/abc", media_type="application/pdf"),
+        File(url="gs://bucket/a.pdf"),
+    ]
+
+    body = sent(Message("user", ["Look:", *parts]))
+
+    assert known("generate_content", body) == body
 
 
 def test_tool_is_described():

@@ -224,11 +224,30 @@ def test_media_are_sent_in_the_form_they_are_given(part, expected):
     [
         ("assistant", Image(data=PNG), "give it in one of the user"),
         ("user", ToolCall("call_1", "weather", {}), "give it in one of the assistant"),
+        ("user", File(data=b"ID3"), "gpt-audio"),
     ],
 )
 def test_part_in_the_wrong_turn_names_the_cure(role, part, cure):
     with pytest.raises(errors.InvalidRequestError, match=cure):
         sent(Message(role, [part]))
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [("Here.", [{"type": "input_text", "text": "Here."}]), ("", [])],
+)
+def test_images_that_tools_return_are_part_of_the_result(content, first):
+    result = ToolResult("call_1", content, media=(Image(file_id="file_1"),))
+
+    output = items("Hi", Message("tool", [result]))[-1]
+
+    image = {"type": "input_image", "file_id": "file_1", "detail": "auto"}
+    assert output["output"] == [*first, image]
+
+
+@pytest.mark.parametrize("part", [Image, File])
+def test_openai_fetches_every_url(part):
+    assert responses.takes_url(part(url="https://example.com/a"), ROWS["openai"])
 
 
 @pytest.mark.parametrize(
@@ -1009,7 +1028,7 @@ HISTORY = [
     Message("user", ["Look:", *MEDIA, File(file_id="file_1")]),
     Message("system", "Be kind."),
     Message("assistant", ["Well.", ToolCall("toolu_1", "weather", {"city": "Oslo"})]),
-    Message("tool", [ToolResult("toolu_1", "4")]),
+    Message("tool", [ToolResult("toolu_1", "4", media=tuple(MEDIA))]),
 ]
 
 

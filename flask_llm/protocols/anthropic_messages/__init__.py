@@ -9,6 +9,7 @@ from flask_llm.protocols.anthropic_messages.request import (
     SAMPLING_VERSION,
     VERSION,
     render,
+    takes_url,
 )
 from flask_llm.protocols.anthropic_messages.response import parse
 from flask_llm.protocols.anthropic_messages.stream import fold
@@ -21,4 +22,5 @@ __all__ = [
     "fold",
     "parse",
     "render",
+    "takes_url",
 ]

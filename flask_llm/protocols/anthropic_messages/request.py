@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask_llm.chat import (
+    File,
     Image,
     Media,
     Message,
@@ -18,7 +19,13 @@ from flask_llm.chat import (
 )
 from flask_llm.errors import InvalidRequestError
 from flask_llm.protocols.anthropic_messages.marks import mark
-from flask_llm.protocols.base import alternating, merged, present, split_system
+from flask_llm.protocols.base import (
+    alternating,
+    merged,
+    present,
+    split_system,
+    unsendable,
+)
 from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import fit, instructed
@@ -105,6 +112,9 @@ def _turn(
     aside = message.role == "system" and traits(prompt.model).asides
     role = {"assistant": "assistant", "system": "system" if aside else "user"}
     parts = [part for part in message.content if not _is_blank(part)]
+    if message.role == "assistant" and message.media:
+        media = message.media[0]
+        raise unsendable(media, "A turn of the assistant", "give it in one of the user")
     return role.get(message.role, "user"), [_block(part, ids) for part in parts]
 
 
@@ -131,26 +141,57 @@ def _block(part: Part, ids: ToolIds) -> dict[str, Any]:
             block = {
                 "type": "tool_result",
                 "tool_use_id": ids.result(part.tool_call_id),
-                "content": part.content,
+                "content": _output(part),
             }
             return block | ({"is_error": True} if part.is_error else {})
-        case Image():
-            return {"type": "image", "source": _source(part)}
-    picture = (part.media_type or "").startswith("image/")
-    title = {"title": part.filename} if part.filename and not picture else {}
-    kind = "image" if picture else "document"
-    return {"type": kind, "source": _source(part)} | title
+        case Image() | File():
+            return _media(part)
 
 
-def _source(media: Media) -> dict[str, Any]:
+def _output(result: ToolResult) -> str | list[dict[str, Any]]:
+    if not result.media:
+        return result.content
+    said = [_text(result.content)] if result.content.strip() else []
+    return said + [_media(media) for media in result.media]
+
+
+_IMAGES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
+_PDF = "application/pdf"
+
+
+def takes_url(media: Media, provider: Provider) -> bool:
+    """Tell whether the provider fetches it: Anthropic does."""
+    del media, provider
+    return True
+
+
+def _is_image(media: Media) -> bool:
+    return isinstance(media, Image) or (media.media_type or "").startswith("image/")
+
+
+def _media(media: Image | File) -> dict[str, Any]:
+    if _is_image(media):
+        return {"type": "image", "source": _source(media, _IMAGES)}
+    name = media.filename if isinstance(media, File) else None
+    title = {"title": name} if name else {}
+    return {"type": "document", "source": _source(media, {_PDF})} | title
+
+
+def _source(media: Media, kinds: set[str]) -> dict[str, Any]:
     if media.file_id is not None:
         return {"type": "file", "file_id": media.file_id}
+    kind = media.media_type or ""
     if media.data is None:
         return {"type": "url", "url": media.url}
-    kind = media.media_type or ""
     if kind.startswith("text/") or kind == "application/json":
         text = media.data.decode("utf-8", "replace")
         return {"type": "text", "media_type": "text/plain", "data": text}
+    if kind not in kinds:
+        raise unsendable(
+            media,
+            f"Anthropic, of {kind},",
+            "give a PDF, a text, or an image in JPEG, PNG, GIF or WebP",
+        )
     return {"type": "base64", "media_type": kind, "data": media.base64}
 
 

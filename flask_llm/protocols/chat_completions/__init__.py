@@ -5,8 +5,8 @@ references for where they differ.
 """
 
 from flask_llm.protocols.chat_completions.errors import error
-from flask_llm.protocols.chat_completions.request import render
+from flask_llm.protocols.chat_completions.request import render, takes_url
 from flask_llm.protocols.chat_completions.response import parse
 from flask_llm.protocols.chat_completions.stream import fold
 
-__all__ = ["error", "fold", "parse", "render"]
+__all__ = ["error", "fold", "parse", "render", "takes_url"]

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask_llm.chat import File, Image, Message, Part, Prompt, Text, Tool
+from flask_llm.chat import (
+    File,
+    Image,
+    Media,
+    Message,
+    Part,
+    Prompt,
+    Text,
+    Tool,
+    ToolResult,
+)
 from flask_llm.errors import UnsupportedParameter
-from flask_llm.protocols.base import arguments, merged, present, unsendable
+from flask_llm.protocols.base import (
+    arguments,
+    merged,
+    present,
+    unfetched,
+    unsendable,
+)
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import (
     instructed,
@@ -28,7 +44,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     reasons = quirks.developer_role and is_reasoning(prompt.model)
     body: dict[str, Any] = {
         "model": prompt.model,
-        "messages": _messages(prompt, quirks, reasons=reasons),
+        "messages": _messages(prompt, provider, reasons=reasons),
     }
     sampling = prompt.chosen if reasons else lambda name: getattr(prompt, name)
     options = {
@@ -53,13 +69,20 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     )
 
 
-def _messages(prompt: Prompt, quirks: Quirks, *, reasons: bool) -> list[dict[str, Any]]:
+def _messages(
+    prompt: Prompt, provider: Provider, *, reasons: bool
+) -> list[dict[str, Any]]:
+    quirks = provider.quirks
     system = "developer" if reasons else "system"
     ids = ToolIds(short=quirks.short_tool_ids)
     turns: list[dict[str, Any]] = []
+    returned: list[Part] = []
     if prompt.system:
         turns.append({"role": system, "content": prompt.system})
     for message in prompt.messages:
+        if returned and not message.tool_results:
+            turns.append(_said(returned, provider))
+            returned = []
         if message.role == "system":
             turns.append({"role": system, "content": message.text})
         elif message.role == "assistant":
@@ -67,11 +90,20 @@ def _messages(prompt: Prompt, quirks: Quirks, *, reasons: bool) -> list[dict[str
             echo = {key: state[key] for key in quirks.echo if key in state}
             turns.append(_assistant(message, quirks, ids) | echo)
         else:
-            turns.extend(_user(message, ids))
-    return turns
+            turns.extend(_results(message, ids))
+            returned += _returned(message)
+            parts: list[Part] = [
+                part for part in message.content if not isinstance(part, ToolResult)
+            ]
+            if parts:
+                turns.append(_said(returned + parts, provider))
+                returned = []
+    return [*turns, _said(returned, provider)] if returned else turns
 
 
 def _assistant(message: Message, quirks: Quirks, ids: ToolIds) -> dict[str, Any]:
+    for media in message.media:
+        raise unsendable(media, "A turn of the assistant", "give it in one of the user")
     turn: dict[str, Any] = {"role": "assistant", "content": message.text or None}
     if message.tool_calls:
         turn["tool_calls"] = [
@@ -85,40 +117,67 @@ def _assistant(message: Message, quirks: Quirks, ids: ToolIds) -> dict[str, Any]
     return turn
 
 
-def _user(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
+def _results(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
     for result in message.tool_results:
         yield {
             "role": "tool",
             "tool_call_id": ids.result(result.tool_call_id),
             "content": result.content,
         }
-    parts = [part for part in message.content if part not in message.tool_results]
-    if parts and all(isinstance(part, Text) for part in parts):
-        yield {"role": "user", "content": message.text}
-    elif parts:
-        yield {"role": "user", "content": [_part(part) for part in parts]}
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _returned(message: Message) -> Iterator[Part]:
+    """Give what tools returned beside text, for the user to say after all results.
+
+    A turn of a tool holds text alone.
+    """
+    for result in message.tool_results:
+        if result.media:
+            yield Text(f"The tool {result.name or result.tool_call_id} returned:")
+            yield from result.media
+
+
+def _said(parts: list[Part], provider: Provider) -> dict[str, Any]:
+    if all(isinstance(part, Text) for part in parts):
+        return {"role": "user", "content": Message("user", parts).text}
+    return {"role": "user", "content": [_part(part, provider) for part in parts]}
+
+
+def takes_url(media: Media, provider: Provider) -> bool:
+    """Tell whether the server fetches it: images, where it does at all."""
+    return isinstance(media, Image) and provider.quirks.image_urls
+
+
+_AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3"}
+
+
+def _part(part: Part, provider: Provider) -> dict[str, Any]:
     match part:
         case Text():
             return {"type": "text", "text": part.text}
+        case Media() if part.url is not None and not takes_url(part, provider):
+            raise unfetched(part, f"{provider.name} (Chat Completions)")
         case Image() if part.file_id is None:
             detail = {"detail": part.detail} if part.detail else {}
             return {"type": "image_url", "image_url": {"url": part.data_url} | detail}
         case File() if part.file_id is not None:
             return {"type": "file", "file": {"file_id": part.file_id}}
-        case File() if part.data is not None:
+        case File() if part.media_type in _AUDIO:
+            sound = {"data": part.base64, "format": _AUDIO[part.media_type]}
+            return {"type": "input_audio", "input_audio": sound}
+        case File() if (part.media_type or "").startswith("image/"):
+            return {"type": "image_url", "image_url": {"url": part.data_url}}
+        case File():
             name = part.filename or "file"
             return {
                 "type": "file",
                 "file": {"filename": name, "file_data": part.data_url},
             }
-    raise unsendable(
-        part,
-        "Chat Completions",
-        "give the bytes of an image or file, or the URL of an image",
-    )
+        case Image():
+            raise unsendable(
+                part, "Chat Completions", "give the bytes of an image, or its URL"
+            )
+    raise unsendable(part, "A turn of the user", "give it in one of the assistant")
 
 
 def _answer_format(prompt: Prompt, quirks: Quirks) -> dict[str, Any] | None:

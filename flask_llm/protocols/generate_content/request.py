@@ -11,6 +11,7 @@ from urllib.parse import quote
 from flask_llm.chat import (
     File,
     Image,
+    Media,
     Message,
     Part,
     Prompt,
@@ -25,6 +26,7 @@ from flask_llm.protocols.base import (
     merged,
     present,
     split_system,
+    unfetched,
     unsendable,
 )
 from flask_llm.protocols.dialects import GOOGLE
@@ -164,9 +166,10 @@ def _turn(
 ) -> tuple[str, list[dict[str, Any]]]:
     if message.role != "assistant":
         return "user", [
-            _part(part, calls)
+            form
             for part in message.content
-            if not isinstance(part, Text) or part.text
+            if part != Text("")
+            for form in _forms(part, prompt, calls)
         ]
     state = message.state_for(prompt.provider, prompt.model)
     if isinstance(state, Mapping):  # what comes next continues it
@@ -189,19 +192,26 @@ def _rebuilt(message: Message, prompt: Prompt) -> list[dict[str, Any]]:
             signature = {"thoughtSignature": UNSIGNED} if unsigned else {}
             parts.append({"functionCall": call} | signature)
             unsigned = False  # of calls made together the first one is signed
-        elif not isinstance(part, Text) or part.text:
-            parts.append(_part(part, {}))
+        elif part != Text(""):
+            parts += _forms(part, prompt, {})
     return parts
 
 
-def _part(part: Part, calls: Mapping[str, _Called]) -> dict[str, Any]:
+def _forms(
+    part: Part, prompt: Prompt, calls: Mapping[str, _Called]
+) -> list[dict[str, Any]]:
     match part:
         case Text():
-            return _text(part.text)
+            return [_text(part.text)]
         case ToolResult():
-            return {"functionResponse": _response(part, calls)}
+            response = _response(part, calls)
+            media = [_media(item) for item in part.media]
+            # Before Gemini 3 what is no JSON stands beside the result.
+            if media and traits(prompt.model).media_in_results:
+                response["parts"], media = media, []
+            return [{"functionResponse": response}, *media]
         case Image() | File():
-            return _media(part)
+            return [_media(part)]
     raise unsendable(part, "Gemini", "tool calls belong to the assistant's turns")
 
 
@@ -227,17 +237,18 @@ def _output(content: str) -> dict[str, Any]:
     return {"output": content if isinstance(value, str | None) else value}
 
 
+def takes_url(media: Media, provider: Provider | None = None) -> bool:
+    """Tell whether Google fetches it: from its own addresses alone."""
+    del provider
+    return _GOOGLE_URI.match(media.url or "") is not None
+
+
 def _media(media: Image | File) -> dict[str, Any]:
     if media.data is not None:
         return {"inlineData": {"mimeType": media.media_type, "data": media.base64}}
     uri = media.url or media.file_id or ""
-    if media.url and not _GOOGLE_URI.match(uri):
-        raise unsendable(
-            media,
-            "Gemini",
-            "it fetches from Google's own addresses only: give the bytes "
-            f"({type(media).__name__}(data=…)), or upload the file to Google",
-        )
+    if media.url and not takes_url(media):
+        raise unfetched(media, "Gemini")
     if uri.startswith("files/"):
         uri = FILES + uri
     return {"fileData": present({"mimeType": media.media_type, "fileUri": uri})}

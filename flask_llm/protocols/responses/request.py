@@ -8,6 +8,7 @@ from typing import Any
 from flask_llm.chat import (
     File,
     Image,
+    Media,
     Message,
     Part,
     Prompt,
@@ -123,13 +124,26 @@ def _user(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
         yield {
             "type": "function_call_output",
             "call_id": ids.result(result.tool_call_id),
-            "output": result.content,
+            "output": _output(result),
         }
     parts = [part for part in message.content if not isinstance(part, ToolResult)]
     if parts and all(isinstance(part, Text) for part in parts):
         yield {"role": "user", "content": message.text}
     elif parts:
         yield {"role": "user", "content": [_part(part) for part in parts]}
+
+
+def _output(result: ToolResult) -> str | list[dict[str, Any]]:
+    if not result.media:
+        return result.content
+    said = [Text(result.content)] if result.content else []
+    return [_part(part) for part in (*said, *result.media)]
+
+
+def takes_url(media: Media, provider: Provider) -> bool:
+    """Tell whether the provider fetches it: OpenAI does."""
+    del media, provider
+    return True
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -140,6 +154,8 @@ def _part(part: Part) -> dict[str, Any]:
             source = {"file_id": part.file_id} if part.file_id else {}
             source = source or {"image_url": part.data_url}
             return {"type": "input_image", "detail": part.detail or "auto"} | source
+        case File() if (part.media_type or "").startswith("audio/"):
+            raise unsendable(part, "Responses", "ask one of the gpt-audio models")
         case File():
             return {"type": "input_file"} | _file(part)
     raise unsendable(part, "A turn of the user", "give it in one of the assistant")
