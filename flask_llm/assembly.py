@@ -22,7 +22,7 @@ from flask_llm.pricing import Prices
 from flask_llm.providers import Providers
 from flask_llm.settings import Settings
 from flask_llm.state import Hooks, State
-from flask_llm.transport import Transport
+from flask_llm.transport import Fetcher, Transport
 from flask_llm.usage import BatchLedger, Database, Journal, Ledger, Reports
 
 
@@ -68,7 +68,7 @@ def _callers(
     *, ledger: Ledger, log_content: bool, **parts: Any
 ) -> tuple[Client, Batches]:
     """Make what calls providers, of the same parts."""
-    client = Client(ledger=ledger, log_content=log_content, **parts)
+    client = Client(ledger=ledger, fetcher=Fetcher(), log_content=log_content, **parts)
     return client, Batches(ledger=BatchLedger(ledger), **parts)
 
 

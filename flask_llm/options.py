@@ -54,6 +54,7 @@ class ToolOptions(PromptOptions, total=False):
     """What those verbs take that wait for the answer."""
 
     schema_retries: int | None
+    fetch: bool | None
     service_tier: str | None
     cache: bool | int | None
     fallbacks: Sequence[str] | None

@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 class Server:
     """Hands each connection to a function, in a thread of its own."""
 
-    def __init__(self, handle, tls):
+    def __init__(self, handle, tls, host):
         self.handle = handle
         self.tls = tls
         self.accepted = 0
         self.requests = []
         self.closing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self._connections = []
         scheme = "http" if tls is None else "https"
         self.port = self._listener.getsockname()[1]
-        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.url = f"{scheme}://{host}:{self.port}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -80,9 +80,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(handle, *, tls=None):
+def serving(handle, *, tls=None, host="127.0.0.1"):
     """Serve with ``handle(server, connection)``; yields the server."""
-    server = Server(handle, tls)
+    server = Server(handle, tls, host)
     try:
         yield server
     finally:

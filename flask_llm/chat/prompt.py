@@ -41,6 +41,8 @@ class Prompt(Question):
     """What the answer has to look like."""
     schema_retries: int = 0
     """Times that the model is told what is wrong with an answer that does not fit."""
+    fetch: bool = False
+    """Whether the app itself fetches the URLs that the provider does not."""
     reasoning: str | int | None = None
     """Effort: ``none minimal low medium high xhigh max``; or the tokens it may take."""
     prompt_cache: bool | str | None = None
@@ -236,6 +238,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "stop": _strings,
     "seed": _whole(-(2**63)),
     "parallel_tool_calls": _kind(bool, "True or False"),
+    "fetch": _kind(bool, "True or False"),
     "reasoning": _effort,
     "prompt_cache": _lifetime,
     "dimensions": _whole(1),

@@ -13,6 +13,7 @@ from flask_llm.chat import Completion, Embeddings, Inputs, Prompt
 from flask_llm.client.books import Books
 from flask_llm.client.embed import batches, charge, joined
 from flask_llm.client.estimate import Estimator
+from flask_llm.client.files import fetch, rendered
 from flask_llm.client.fitting import mended
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job, Whole
@@ -31,10 +32,10 @@ from flask_llm.errors import (
 )
 from flask_llm.guards import Budgets, Taken
 from flask_llm.pricing import Prices
-from flask_llm.protocols import PROTOCOLS, embedding_format
+from flask_llm.protocols import embedding_format
 from flask_llm.providers import Providers
 from flask_llm.retry import Deadline
-from flask_llm.transport import EventStream, Transport
+from flask_llm.transport import EventStream, Fetcher, Transport
 from flask_llm.usage import Ledger
 
 GO_ON = (
@@ -54,6 +55,7 @@ Answer = TypeVar("Answer", Completion, Stream)
 class Client:
     """Calls providers for one app.
 
+    :param fetcher: fetches files for providers that do not.
     :param sender: what signals come from: the app.
     :param log_content: show providers' own words in tracebacks.
     :param clock: monotonic seconds.
@@ -68,11 +70,13 @@ class Client:
         prices: Prices,
         budgets: Budgets,
         gate: Gate,
+        fetcher: Fetcher,
         sender: object = None,
         log_content: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.providers = providers
+        self.fetcher = fetcher
         self._transport = transport
         self._gate = gate
         self._clock = clock
@@ -93,15 +97,22 @@ class Client:
         *,
         whole: Deadline | None = None,
         first_id: str | None = None,
+        files: dict[str, bytes] | None = None,
     ) -> Completion:
         """Ask and wait for the whole answer.
 
         :param whole: the deadline that this call shares with others.
         :param first_id: the request id that it shares with them.
+        :param files: what has been fetched for them, by URL; added to.
         :raises LLMError: how it ended otherwise.
         """
         return self._first_of(
-            prompt, self._answer, streamed=False, whole=whole, first_id=first_id
+            prompt,
+            self._answer,
+            streamed=False,
+            whole=whole,
+            first_id=first_id,
+            files=files,
         )
 
     def stream(self, prompt: Prompt, *, heartbeat: float | None = None) -> Stream:
@@ -171,7 +182,7 @@ class Client:
                     raise
                 prompt = mended(prompt, error)
                 again = self._job(prompt, job.deadline, streamed=False, is_last=True)
-                again.first_id = job.request_id
+                again.first_id, again.files = job.request_id, job.files
                 job = again
 
     def _complete(self, job: Job) -> Completion:
@@ -182,6 +193,7 @@ class Client:
     ) -> Whole:
         with self._books.watch(job):
             self._gate.check(job)
+            fetch(job, self.fetcher)
             if found := self._gate.find(job, kind):
                 return self._books.kept(job, found)
             self._books.open(job)
@@ -193,6 +205,7 @@ class Client:
     def _stream(self, job: Job, heartbeat: float | None) -> Stream:
         with self._books.watch(job):
             self._gate.check(job)
+            fetch(job, self.fetcher)
             if found := self._gate.find(job, Completion):
                 return Replay(self._books.kept(job, found))
             self._books.open(job)
@@ -222,6 +235,7 @@ class Client:
         streamed: bool,
         whole: Deadline | None = None,
         first_id: str | None = None,
+        files: dict[str, bytes] | None = None,
     ) -> Answer:
         """Ask the model and, where it cannot answer, those that stand in for it.
 
@@ -231,9 +245,10 @@ class Client:
         stand_ins = list(prompt.fallbacks)
         failed: list[str] = []
         taken: list[Taken] = []
+        files = {} if files is None else files
         while True:
             job = self._job(prompt, whole, streamed=streamed, is_last=not stand_ins)
-            job.first_id, job.taken = first_id, taken
+            job.first_id, job.taken, job.files = first_id, taken, files
             try:
                 return ask(job)
             except GO_ON as error:
@@ -248,16 +263,12 @@ class Client:
         self, prompt: Prompt, whole: Deadline, *, streamed: bool, is_last: bool
     ) -> Job:
         provider = self.providers.serving(prompt)
-        protocol = PROTOCOLS[provider.protocol]
-        call = protocol.render(prompt, provider, stream=streamed)
+        call, cached_call = rendered(prompt, provider, streamed=streamed)
         deadline = whole
         if not is_last:
             # What stands in needs time, too, where this one does not answer at all.
             seconds = min(whole.remaining() / 2, provider.timeout or math.inf)
             deadline = whole.within(seconds)
-        cached_call = call if prompt.cache else None
-        if cached_call and streamed:
-            cached_call = protocol.render(prompt, provider, stream=False)
         return Job(
             prompt=prompt,
             provider=provider,

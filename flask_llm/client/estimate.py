@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from flask_llm import encodings, tokens
 from flask_llm.chat import Estimate, Prompt
+from flask_llm.client.files import check_given, rendered
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job
 from flask_llm.errors import LLMError
 from flask_llm.guards import worst_case
 from flask_llm.pricing import Prices
-from flask_llm.protocols import PROTOCOLS, counting, parse_count, render_count
+from flask_llm.protocols import counting, parse_count, render_count
 from flask_llm.providers import Providers
 from flask_llm.retry import Deadline
 from flask_llm.transport import Transport
@@ -50,7 +51,7 @@ class Estimator:
         :raises LLMError: where it does not.
         """
         provider = self._providers.serving(prompt)
-        call = PROTOCOLS[provider.protocol].render(prompt, provider, stream=False)
+        call, _ = rendered(prompt, provider, streamed=False)
         if count:
             source, counted = "provider", self._count(prompt)
         else:
@@ -68,6 +69,7 @@ class Estimator:
 
     def _count(self, prompt: Prompt) -> int:
         provider = counting(self._providers[prompt.provider])
+        check_given(prompt, provider, "estimate(count=True)")
         whole = Deadline(prompt.timeout, clock=self._clock)
         job = Job(
             prompt=prompt,

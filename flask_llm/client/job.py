@@ -42,6 +42,8 @@ class Job:
     """What the call has taken of quotas, with all the models that were tried."""
     is_last: bool = True
     """Whether no other model stands in for this one."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What has been fetched for the call, with all the models that were tried."""
     lead: Lead | None = None
     slot: Slot | None = None
 

@@ -65,6 +65,7 @@ class ToolLoop:
         self._context = context
         self._tools = {tool.name: tool for tool in prompt.tools}
         self._rounds: list[Completion] = []
+        self._files: dict[str, bytes] = {}
         _check_tools(prompt)
 
     def run(self, max_rounds: int) -> Completion:
@@ -90,7 +91,7 @@ class ToolLoop:
     def _ask(self) -> Completion:
         before = self._rounds[0].request_id if self._rounds else None
         answer = self._client.complete(
-            self._prompt, whole=self._deadline, first_id=before
+            self._prompt, whole=self._deadline, first_id=before, files=self._files
         )
         self._rounds.append(answer)
         if answer.model != self._prompt.full_model:

@@ -5,9 +5,12 @@ read, so a body that trickles never trips it (the deadline is set before each re
 ``.netrc`` entry replaces our key (``trust_env`` is off, proxies and CA bundle are taken
 from the environment once); a redirect carries ``x-api-key`` to the next host (none is
 followed); its errors hold the request with its headers (they are stripped).
+
+What strangers' URLs lead to is fetched beside all that, through a guard (``fetch``).
 """
 
 from flask_llm.transport.body import EventStream
+from flask_llm.transport.fetch import BYTES_MAX, Fetcher
 from flask_llm.transport.sender import Transport
 
-__all__ = ["EventStream", "Transport"]
+__all__ = ["BYTES_MAX", "EventStream", "Fetcher", "Transport"]

@@ -6,6 +6,7 @@ import http.client
 import io
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -18,6 +19,9 @@ class _Current(threading.local):
     """What this thread is sending."""
 
     retry: Retry | None = None
+    """The tries of a call to a provider."""
+    deadline: Deadline | None = None
+    """By when it, or whatever else is sent, must be over."""
     fresh: bool = True
     """Whether the connection was made for it: one that is kept may have been closed
     by the other side before the request came."""
@@ -67,8 +71,8 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        if current.retry is not None:
-            line = Line(self.fp.detach(), sock, current.retry.deadline)
+        if current.deadline is not None:
+            line = Line(self.fp.detach(), sock, current.deadline)
             self.fp = io.BufferedReader(line)
 
 
@@ -86,8 +90,8 @@ class _Timed(HTTPConnection):
         """Connect if need be, and send."""
         if self.sock is None and self.auto_open:
             self.connect()
-        if self.sock is not None and current.retry is not None:
-            remaining = current.retry.deadline.remaining()
+        if self.sock is not None and current.deadline is not None:
+            remaining = current.deadline.remaining()
             self.sock.settimeout(max(0.001, remaining))  # 0 would not wait at all
         super().send(data)
 
@@ -106,3 +110,31 @@ class _TLSPool(HTTPSConnectionPool):
 
 POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _TLSPool}
 """What a pool manager makes pools of, by scheme."""
+
+
+Dial = Callable[[str, int], socket.socket]
+"""Opens a connection to a host and port."""
+
+
+def pools_by(dial: Dial) -> dict[str, type[HTTPConnectionPool]]:
+    """Make pools of which every connection is opened by a function.
+
+    What it connects to is its own affair: TLS, the certificate and the Host header go
+    by the name, as ever.
+    """
+
+    class Plain(_Timed):
+        def _new_conn(self) -> socket.socket:
+            return dial(self.host, int(self.port))
+
+    class Encrypted(_TimedTLS):
+        def _new_conn(self) -> socket.socket:
+            return dial(self.host, int(self.port))
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TLSPool(HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": Pool, "https": TLSPool}

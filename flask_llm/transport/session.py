@@ -53,11 +53,11 @@ class Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, *, retry: Retry, **options: Any
     ) -> requests.Response:
         """Send one request under its own Retry."""
-        current.retry, current.fresh = retry, False
+        current.retry, current.deadline, current.fresh = retry, retry.deadline, False
         try:
             return super().send(request, **options)
         finally:
-            current.retry = None
+            current.retry = current.deadline = None
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make pools of connections that know the deadline."""

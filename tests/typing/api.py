@@ -66,6 +66,7 @@ def ask() -> None:
         tools=[Tool("weather"), {"name": "time"}],
         tool_choice="auto",
         parallel_tool_calls=False,
+        fetch=True,
         reasoning="low",
         schema=Message,
         schema_retries=1,

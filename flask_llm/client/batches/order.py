@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flask_llm.chat import Prompt
+from flask_llm.client.files import check_given
 from flask_llm.errors import RequestTooLarge
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.protocols.batches import BATCHES, BatchCaps, BatchFormat
@@ -56,6 +57,8 @@ def ordered(batch_id: str, prompts: Sequence[Prompt], provider: Provider) -> Ord
     if len(prompts) > form.CAPS.prompts:
         raise _too_many(provider, form.CAPS, len(prompts))
     protocol = PROTOCOLS[provider.protocol]
+    for prompt in prompts:
+        check_given(prompt, provider, "A batch")
     calls = [protocol.render(prompt, provider, stream=False) for prompt in prompts]
     if provider.keys is not None:
         provider = replace(provider, keys=provider.keys.pinned())
