@@ -197,7 +197,7 @@ def test_huge_call_is_refused_as_one_that_does_not_fit(budgeted):
         ((Text("Hi"), Image(url="https://example.com/a.png")), 5000),
         ((File(data=b"%PDF" + bytes(10**6), media_type="application/pdf"),), 100_000),
         ((File(data=b"a" * 10**5, media_type="text/plain", filename="a"),), 100_000),
-        ((ToolResult("a", "x" * 1000, media=(File(file_id="f"),)),), 5500),
+        ((ToolResult("a", "x" * 1000, media=(File(file_id="f"),)),), 6000),
     ],
 )
 def test_input_ceiling_is_above_what_a_text_can_have(content, least):

@@ -422,3 +422,30 @@ def test_test_kit_lets_no_fetch_out(make_app):
         app.app_context(),
     ):
         flask_llm.complete(asking(part), model="google/gemini-2.5-flash")
+
+
+DOCUMENT = Message("user", [File(url="https://example.com/a.pdf", fetch=True)])
+
+
+@pytest.mark.usefixtures("app")
+def test_estimate_reckons_with_what_is_yet_to_be_fetched(emulator):
+    found = flask_llm.estimate(DOCUMENT, model=GOOGLE)
+
+    assert found.input_tokens > 5_000
+    assert not emulator.requests
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model: flask_llm.estimate(DOCUMENT, model=model, count=True),
+        lambda model: flask_llm.batches.submit([DOCUMENT], model=model),
+    ],
+    ids=["count", "batch"],
+)
+def test_what_fetches_nothing_wants_the_bytes(emulator, ask):
+    with pytest.raises(InvalidRequestError, match="fetches no URLs: give the bytes"):
+        ask(GOOGLE)
+
+    assert not emulator.requests
