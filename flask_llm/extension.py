@@ -13,6 +13,7 @@ from flask.blueprints import BlueprintSetupState
 from flask_llm.assembly import assemble
 from flask_llm.cli import llm_cli
 from flask_llm.errors import ConfigError, LLMError
+from flask_llm.observe import log
 from flask_llm.pricing import Prices
 from flask_llm.state import Hooks, State
 from flask_llm.usage.models import exclude_name
@@ -94,6 +95,7 @@ def _set_up(app: Flask, hooks: Hooks, *, plain: bool) -> None:
     state = assemble(app, hooks, plain=plain)
     app.extensions["llm"] = state
     app.cli.add_command(llm_cli)
+    log.instrument(app)
     _warn_of_retirement(state.prices, state.settings.model)
     _keep_out_of_migrations(app)
 

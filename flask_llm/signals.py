@@ -1,6 +1,14 @@
 """What the package tells whoever listens. Sender is the app.
 
-A receiver that fails is logged and costs nobody an answer.
+A receiver that fails is logged and costs nobody an answer. Each signal has these facts,
+and those that it names itself:
+
+- ``prompt``: what is asked; ``request_id``, ``attempts``.
+- ``row``: the row of the ledger as it stands, a read-only mapping with the columns of
+  ``llm_usage``. It is whole when the call has ended.
+- ``base_url``: where the provider is asked.
+- ``notes``: a dict of this call's own, in which a receiver may keep what it wants to
+  have again at the end.
 """
 
 from __future__ import annotations
@@ -13,25 +21,25 @@ from blinker import NamedSignal, Namespace
 _signals = Namespace()
 
 completion_started = _signals.signal("llm-completion-started")
-"""A call was accepted. ``prompt, request_id``."""
+"""A call was accepted, and its row is open."""
 
 provider_called = _signals.signal("llm-provider-called")
-"""A provider answered, or did not. ``prompt, request_id, attempts, error``."""
+"""A provider answered, or did not. ``error``."""
 
 completion_finished = _signals.signal("llm-completion-finished")
-"""A call ended. ``prompt, request_id, status``, ``completion`` or ``error``.
+"""A call ended. ``status``, ``completion`` or ``error``.
 
 ``prompt.operation`` is ``complete`` or ``embed``; for the latter ``completion`` is
 :class:`flask_llm.Embeddings`, and each batch tells of itself."""
 
 budget_warning = _signals.signal("llm-budget-warning")
-"""A call took a budget past 80 % of its limit. ``prompt, request_id, budget``."""
+"""A call took a budget past 80 % of its limit. ``budget``."""
 
 budget_exceeded = _signals.signal("llm-budget-exceeded")
-"""A budget had no room for a call. ``prompt, request_id, error``."""
+"""A budget had no room for a call. ``error``."""
 
 price_unknown = _signals.signal("llm-price-unknown")
-"""Tokens were used whose price is not known. ``model, request_id``."""
+"""Tokens were used whose price is not known."""
 
 batch_submitted = _signals.signal("llm-batch-submitted")
 """A batch was handed over, or may have been. ``batch``."""

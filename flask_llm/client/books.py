@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from blinker import NamedSignal
@@ -249,11 +250,16 @@ class Books:
         self._tell(signals.completion_finished, job, status=status, **facts)
 
     def _tell(self, signal: NamedSignal, job: Job, **facts: Any) -> None:
+        if not signal.receivers:
+            return
         signals.send(
             signal,
             self._sender,
             prompt=job.prompt,
             request_id=job.request_id,
             attempts=job.attempts,
+            row=MappingProxyType(job.entry.row if job.entry else {}),
+            base_url=job.provider.base_url,
+            notes=job.notes,
             **facts,
         )

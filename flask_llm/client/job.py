@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask_llm.chat import Completion, Embeddings, Question
 from flask_llm.guards import Lead, Slot, Taken
@@ -46,6 +46,8 @@ class Job:
     """What has been fetched for the call, with all the models that were tried."""
     lead: Lead | None = None
     slot: Slot | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What receivers of signals keep until the call has ended."""
 
     @property
     def is_further(self) -> bool:

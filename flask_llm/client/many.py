@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 
 from flask_llm.chat import Completion, Prompt
 from flask_llm.client.client import Client
@@ -43,7 +44,7 @@ def complete_many(
 
     executor = ThreadPoolExecutor(workers, thread_name_prefix="flask_llm")
     try:
-        futures = [executor.submit(ask, prompt) for prompt in prompts]
+        futures = [executor.submit(copy_context().run, ask, each) for each in prompts]
         places = {future: place for place, future in enumerate(futures)}
         for future in as_completed(futures):
             if on_result:
