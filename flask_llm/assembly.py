@@ -16,7 +16,16 @@ from sqlalchemy import Engine, StaticPool
 from flask_llm.client import Batches, Client
 from flask_llm.client.gate import Gate
 from flask_llm.errors import ConfigError, InvalidRequestError
-from flask_llm.guards import AnswerCache, Breaker, Budgets, Pacing, Quotas, Shared
+from flask_llm.guards import (
+    AnswerCache,
+    Attempts,
+    Breaker,
+    Budgets,
+    Pacing,
+    Quotas,
+    Shared,
+    Storage,
+)
 from flask_llm.guards.cache import backend
 from flask_llm.pricing import Prices
 from flask_llm.providers import Providers
@@ -31,14 +40,13 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
 
     :raises ConfigError: where a setting is wrong.
     """
-    settings = Settings.read(app.config)
-    providers = Providers(settings, ChainMap(_strings(app), dict(os.environ)))
-    settings = _resolved(settings, providers)
+    settings, providers = _read(app)
     database = _database(app, settings)
-    kept = settings.journal or Path(app.instance_path) / "llm-journal.jsonl"
-    ledger = Ledger(database, Journal(kept))
+    ledger = Ledger(database, _journal(app, settings))
     prices = Prices.load(settings.prices)
     shared = Shared(settings.redis_url) if settings.redis_url else None
+    storage = Storage(app, limiter=settings.limiter, shared=shared)
+    breaker = _breaker(settings, shared)
     pacing = Pacing(shared)
     client, batches = _callers(
         log_content=settings.log_content,
@@ -47,7 +55,7 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
         ledger=ledger,
         prices=prices,
         budgets=_budgets(settings, prices, hooks),
-        gate=_gate(app, settings, shared, pacing),
+        gate=_gate(app, settings, shared, storage, breaker, pacing),
         sender=app,
     )
     return State(
@@ -58,10 +66,22 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
         ledger=ledger,
         reports=Reports(database),
         prices=prices,
+        breaker=breaker,
+        attempts=Attempts(storage),
         shared=shared,
         hooks=hooks,
         plain=plain,
     )
+
+
+def _read(app: Flask) -> tuple[Settings, Providers]:
+    settings = Settings.read(app.config)
+    providers = Providers(settings, ChainMap(_strings(app), dict(os.environ)))
+    return _resolved(settings, providers), providers
+
+
+def _journal(app: Flask, settings: Settings) -> Journal:
+    return Journal(settings.journal or Path(app.instance_path) / "llm-journal.jsonl")
 
 
 def _callers(
@@ -96,23 +116,26 @@ def _budgets(settings: Settings, prices: Prices, hooks: Hooks) -> Budgets:
     )
 
 
+def _breaker(settings: Settings, shared: Shared | None) -> Breaker:
+    return Breaker(
+        shared,
+        failures=settings.breaker_failures,
+        seconds=settings.breaker_seconds,
+    )
+
+
 def _gate(
-    app: Flask, settings: Settings, shared: Shared | None, pacing: Pacing
+    app: Flask,
+    settings: Settings,
+    shared: Shared | None,
+    storage: Storage,
+    breaker: Breaker,
+    pacing: Pacing,
 ) -> Gate:
     secret = app.secret_key or b""
     return Gate(
-        quotas=Quotas(
-            settings.quotas,
-            app=app,
-            limiter=settings.limiter,
-            shared=shared,
-            storage_down=settings.storage_down,
-        ),
-        breaker=Breaker(
-            shared,
-            failures=settings.breaker_failures,
-            seconds=settings.breaker_seconds,
-        ),
+        quotas=Quotas(settings.quotas, storage, storage_down=settings.storage_down),
+        breaker=breaker,
         cache=AnswerCache(
             backend(settings.redis_url, given=settings.cache, app=app),
             secret=secret if isinstance(secret, bytes) else secret.encode(),

@@ -9,7 +9,7 @@ from flask import current_app, has_app_context
 
 from flask_llm.client import Batches, Client
 from flask_llm.errors import ConfigError
-from flask_llm.guards import Shared
+from flask_llm.guards import Attempts, Breaker, Shared
 from flask_llm.pricing import Prices
 from flask_llm.settings import Settings
 from flask_llm.usage import Database, Ledger, Reports
@@ -36,6 +36,8 @@ class State:
     ledger: Ledger
     reports: Reports
     prices: Prices
+    breaker: Breaker
+    attempts: Attempts
     shared: Shared | None
     """Redis, where the settings name one."""
     hooks: Hooks

@@ -87,7 +87,7 @@ DEFERRED = {
     "flask_llm.guards.shared": "redis, an extra",
     "flask_llm.encodings": "tiktoken, an extra",
     "flask_llm.observe.extras": "prometheus_client and opentelemetry, extras",
-    "flask_llm.guards.quotas": "Flask-Limiter, only where there are quotas",
+    "flask_llm.guards.counting": "Flask-Limiter, only where something is counted",
     "flask_llm.testing.pytest_plugin.fixtures": "the package, where a test asks",
 }
 """Who loads a module by name, and what for."""

@@ -19,6 +19,7 @@ from test_keys import Clock
 
 from flask_llm.chat import Message, Prompt
 from flask_llm.errors import ConfigError, QuotaExceeded
+from flask_llm.guards.counting import Storage
 from flask_llm.guards.quotas import Quotas
 from flask_llm.guards.shared import Shared
 from flask_llm.settings.rules import quotas as read
@@ -35,8 +36,13 @@ ADA = prompt(user="ada@example.com", tenant="t", feature="f")
 BOB = prompt(user="bob@example.com", tenant="t", feature="f")
 
 
+PLACES = ("limiter", "shared", "now")
+"""What belongs to the storage."""
+
+
 def make(*rules, app=None, **options):
-    return Quotas(read(rules), app=app or Flask("host"), **options)
+    places = {name: options.pop(name) for name in PLACES if name in options}
+    return Quotas(read(rules), Storage(app or Flask("host"), **places), **options)
 
 
 def host(**options):
@@ -294,7 +300,8 @@ def test_a_forked_worker_counts_by_itself_and_is_not_stuck():
     quotas = make("2/day")
     quotas.check(ADA)
 
-    with quotas._lock, quotas._found._lock:
+    storage = quotas._storage
+    with storage._lock, storage._found._lock:
         worker = os.fork()
         if worker == 0:
             signal.alarm(10)
@@ -574,6 +581,7 @@ PROBE = """
 import sys, threading
 from flask import Flask
 from flask_llm.chat import Message, Prompt
+from flask_llm.guards.counting import Storage
 from flask_llm.guards.quotas import Quotas
 from flask_llm.settings.rules import quotas
 
@@ -582,8 +590,8 @@ started = []
 threading.Thread.start = lambda thread, start=threading.Thread.start: (
     started.append(thread), start(thread)
 )
-Quotas((), app=Flask("host")).check(prompt)
-made = Quotas(quotas("2/day"), app=Flask("host"))
+Quotas((), Storage(Flask("host"))).check(prompt)
+made = Quotas(quotas("2/day"), Storage(Flask("host")))
 print("flask_limiter" in sys.modules, len(started))
 made.check(prompt)
 print("flask_limiter" in sys.modules, len(started) > 0)

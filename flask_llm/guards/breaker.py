@@ -128,6 +128,10 @@ class Breaker:
             circuit.learn(self._clock(), found)
             return circuit.state(self._clock())
 
+    def knows(self, provider: Provider) -> bool:
+        """Tell whether this process has called a provider."""
+        return provider.name in self._circuits
+
     def renew(self) -> None:
         """Take a new lock, as a forked worker must: the old one may be held."""
         self._lock = threading.Lock()

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple, Protocol
-
-from flask import Flask
+from typing import NamedTuple
 
 from flask_llm.chat import Question
 from flask_llm.errors import QuotaExceeded
 from flask_llm.forks import after_fork
+from flask_llm.guards.counting import Storage, Windows, hashed
 from flask_llm.guards.outage import Outage
-from flask_llm.guards.shared import Down, Shared
+from flask_llm.guards.shared import Down
 from flask_llm.settings import Quota
-
-
-class Windows(Protocol):
-    """What is used of :class:`flask_llm.guards.limiter.Windows`."""
-
-    def test(self, quota: Quota, *who: str) -> bool:
-        """Tell whether there is room for a call."""
-
-    def hit(self, quota: Quota, *who: str) -> bool:
-        """Count a call and tell whether there was room for it."""
-
-    def take_back(self, quota: Quota, *who: str, seconds_ago: float) -> None:
-        """Uncount a call."""
-
-    def seconds_left(self, quota: Quota, *who: str) -> float:
-        """Return after how long there may be room again."""
 
 
 class Due(NamedTuple):
@@ -73,24 +53,18 @@ class Quotas:
     counts. A storage that is down is left alone for some seconds at a time; going down
     and coming back are each logged once.
 
-    :param limiter: ``LLM_LIMITER``: the Limiter of the app, True for its only one.
-    :param shared: where our own Limiter counts if none is named; None counts in this
-        process.
+    :param storage: where calls are counted.
     :param storage_down: what to do while the storage is down: ``local`` counts in this
         process, ``allow``, ``deny``.
-    :param now: seconds since the epoch.
     :param clock: monotonic seconds.
     """
 
     def __init__(
         self,
         quotas: Sequence[Quota],
+        storage: Storage,
         *,
-        app: Flask,
-        limiter: Any = None,
-        shared: Shared | None = None,
         storage_down: str = "local",
-        now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Two that differ in their wording alone would count each call twice.
@@ -99,11 +73,8 @@ class Quotas:
             facts = quota.count, quota.every, quota.unit, quota.scope
             alike.setdefault(facts, quota)
         self._quotas = tuple(alike.values())
-        self._app = app
-        self._limiter = limiter
-        self._shared = shared
+        self._storage = storage
         self._storage_down = storage_down
-        self._now = now
         self._clock = clock
         self.forget()
         after_fork(self.forget)
@@ -115,7 +86,7 @@ class Quotas:
         :raises QuotaExceeded: naming the quota; ``retry_after`` says how long to wait.
         """
         due = [
-            Due(quota, quota.scope, _hashed(prompt.subject(quota.scope)))
+            Due(quota, quota.scope, hashed(prompt.subject(quota.scope)))
             for quota in self._quotas
             if scopes is None or quota.scope in scopes
         ]
@@ -124,7 +95,7 @@ class Quotas:
         began = self._clock()
         if self._outage.is_over():
             try:
-                taken = self._take(self._windows(), due)
+                taken = self._take(self._storage.windows(), due)
             except Down as down:
                 self._outage.failed(down.__cause__)
             else:
@@ -133,10 +104,7 @@ class Quotas:
         return self._do_without(due)
 
     def forget(self) -> None:
-        """Begin anew, as a forked worker must: the locks may be held."""
-        self._lock = threading.Lock()
-        self._found: Windows | None = None
-        self._own: Windows | None = None
+        """Begin anew, as a forked worker must: a lock may be held."""
         meanwhile = _MEANWHILE[self._storage_down]
         self._outage = Outage("The storage of quotas", meanwhile, clock=self._clock)
 
@@ -163,7 +131,7 @@ class Quotas:
 
     def _do_without(self, due: Sequence[Due]) -> Taken:
         if self._storage_down == "local":
-            return self._take(self._local(), due)
+            return self._take(self._storage.local(), due)
         if self._storage_down == "allow":
             return Taken()
         raise QuotaExceeded(
@@ -173,35 +141,9 @@ class Quotas:
             retry_after=self._outage.seconds_left(),
         )
 
-    def _windows(self) -> Windows:
-        with self._lock:
-            if self._found is None:
-                found = _module().borrowed(self._app, self._limiter)
-                self._found = self._made(found or _module().own(self._shared))
-            return self._found
-
-    def _local(self) -> Windows:
-        with self._lock:
-            if self._own is None:
-                self._own = self._made(_module().own(None))
-            return self._own
-
-    def _made(self, limiter: Any) -> Windows:
-        windows: Windows = _module().Windows(limiter, now=self._now)
-        return windows
-
 
 _MEANWHILE = {
     "local": "each process counts by itself",
     "allow": "all calls are allowed",
     "deny": "all calls are refused",
 }
-
-
-def _hashed(subject: str) -> str:
-    return hashlib.sha256(subject.encode()).hexdigest()[:32]
-
-
-def _module() -> Any:
-    """Load what loads Flask-Limiter: only apps with quotas pay for it."""
-    return importlib.import_module("flask_llm.guards.limiter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from typing import Any
 
 from flask import Response, request
@@ -15,31 +16,56 @@ CURE = (
     "@llm.reports_authorizer."
 )
 
+logger = logging.getLogger("flask_llm")
+
 
 def refusal(state: State) -> Response | None:
-    """Return the answer for a caller who may not see reports, None for one who may."""
+    """Return the answer for a caller who may not see reports, None for one who may.
+
+    The app's own function is asked first, so that whoever it knows is never kept out
+    by the failed attempts of others.
+    """
     token, authorizer = state.settings.reports_token, state.hooks.authorizer
     if token is None and authorizer is None:
         return problem_response(_fields(403, "Forbidden", CURE))
     if authorizer is not None and authorizer():
         return None
-    if token is not None and hmac.compare_digest(_given().encode(), token.encode()):
-        return None
     if token is None:
         return problem_response(_fields(403, "Forbidden"))
-    response = problem_response(_fields(401, "Unauthorized"))
-    response.headers["WWW-Authenticate"] = 'Basic realm="flask_llm reports"'
-    return response
+    given = _given()
+    return _unauthorized() if given is None else _judged(state, token, given)
 
 
-def _given() -> str:
-    """Return the Bearer token, or the password of Basic."""
+def _judged(state: State, token: str, given: str) -> Response | None:
+    """Hold a token against the right one, unless its address has guessed too often.
+
+    Then the right one is refused as well: it could have been a guess.
+    """
+    address = request.remote_addr
+    seconds = state.attempts.seconds_left(address)
+    if seconds:
+        return problem_response(_fields(429, "Too Many Requests"), seconds)
+    if hmac.compare_digest(given.encode(), token.encode()):
+        return None
+    state.attempts.failed(address)
+    logger.warning("A wrong token for the reports came from %s.", address)
+    return _unauthorized()
+
+
+def _given() -> str | None:
+    """Return the Bearer token, or the password of Basic; None where none was sent."""
     credentials = request.authorization
     if credentials is None:
-        return ""
+        return None
     if credentials.type == "bearer":
         return credentials.token or ""
     return credentials.password or ""
+
+
+def _unauthorized() -> Response:
+    response = problem_response(_fields(401, "Unauthorized"))
+    response.headers["WWW-Authenticate"] = 'Basic realm="flask_llm reports"'
+    return response
 
 
 def _fields(status: int, title: str, detail: str | None = None) -> dict[str, Any]:
