@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from flask_llm.chat import Prompt
@@ -48,6 +48,9 @@ class Providers:
 
     def __getitem__(self, name: str) -> Provider:
         return self._rows[name]
+
+    def __iter__(self) -> Iterator[Provider]:
+        return iter(self._rows.values())
 
     def serving(self, prompt: Prompt) -> Provider:
         """Return the provider of a prompt, with the protocol to ask it by.

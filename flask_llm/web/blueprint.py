@@ -9,6 +9,7 @@ from flask_llm.state import current_state
 from flask_llm.usage import read_query
 from flask_llm.usage.reports import BadQuery
 from flask_llm.web.access import refusal
+from flask_llm.web.health import health
 from flask_llm.web.problem import problem, problem_response
 
 llm_bp = Blueprint("llm", __name__, url_prefix="/llm")
@@ -53,3 +54,10 @@ def usage() -> Response:
     """Answer what was used and what it cost."""
     query = read_query(request.args.items(multi=True))
     return jsonify(current_state().reports.run(query).to_dict())
+
+
+@llm_bp.get("/health")
+def show_health() -> tuple[Response, int]:
+    """Answer how the parts are that calls need."""
+    found, status = health(current_state())
+    return jsonify(found), status
