@@ -156,15 +156,15 @@ def _resolved(settings: Settings, providers: Providers) -> Settings:
             raise ConfigError(f"{key}: {error.message}") from None
         return f"{provider.name}/{name}"
 
-    whole("LLM_MODEL", settings.model)
-    whole("LLM_EMBED_MODEL", settings.embed_model)
+    model = whole("LLM_MODEL", settings.model)
+    embed_model = whole("LLM_EMBED_MODEL", settings.embed_model)
     fallbacks = {
         whole("LLM_FALLBACKS", model): tuple(
             whole(f"LLM_FALLBACKS[{model!r}]", other) for other in others
         )
         for model, others in settings.fallbacks.items()
     }
-    return replace(settings, fallbacks=fallbacks)
+    return replace(settings, model=model, embed_model=embed_model, fallbacks=fallbacks)
 
 
 def _strings(app: Flask) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -96,14 +96,16 @@ def _set_up(app: Flask, hooks: Hooks, *, plain: bool) -> None:
     app.extensions["llm"] = state
     app.cli.add_command(llm_cli)
     log.instrument(app)
-    _warn_of_retirement(state.prices, state.settings.model)
+    _warn_of_retirement(state.prices, state.settings.models)
     _keep_out_of_migrations(app)
 
 
-def _warn_of_retirement(prices: Prices, model: str) -> None:
-    notice = prices.retirement_notice(model, datetime.now(UTC).date())
-    if notice:
-        logger.warning("%s Set LLM_MODEL to a current model.", notice)
+def _warn_of_retirement(prices: Prices, models: Mapping[str, str]) -> None:
+    today = datetime.now(UTC).date()
+    for model, key in models.items():
+        notice = prices.retirement_notice(model, today)
+        if notice:
+            logger.warning("%s Set %s to a current model.", notice, key)
 
 
 def _keep_out_of_migrations(app: Flask) -> None:

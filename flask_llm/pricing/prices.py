@@ -121,6 +121,11 @@ class Prices:
         own = self._overrides.version
         return f"{table().version} config {own}" if own else table().version
 
+    @property
+    def table_date(self) -> date:
+        """The day on which the built-in table was made."""
+        return table().generated
+
     def cost(
         self,
         model: str,

@@ -49,6 +49,8 @@ class Table:
     """All built-in prices."""
 
     version: str
+    generated: date
+    """When it was made."""
     providers: Mapping[str, _Names]
     retires: Mapping[str, Mapping[str, str]]
 
@@ -90,7 +92,8 @@ def table() -> Table:
     path = resources.files("flask_llm").joinpath("prices.json")
     data = json.loads(path.read_text(encoding="utf-8"))
     providers = {name: _names(rows) for name, rows in data["providers"].items()}
-    return Table(data["version"], providers, data["retires"])
+    made = date.fromisoformat(data["generated"])
+    return Table(data["version"], made, providers, data["retires"])
 
 
 def _names(provider: dict[str, Any]) -> _Names:

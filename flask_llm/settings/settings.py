@@ -248,6 +248,16 @@ class Settings:
             values[entry.name] = value
         return cls(**values)
 
+    @property
+    def models(self) -> Mapping[str, str]:
+        """Each model that settings name, and the key that names it first."""
+        stand_ins = (model for models in self.fallbacks.values() for model in models)
+        named = {self.model: "LLM_MODEL"}
+        named.setdefault(self.embed_model, "LLM_EMBED_MODEL")
+        for model in (*self.fallbacks, *stand_ins):
+            named.setdefault(model, "LLM_FALLBACKS")
+        return named
+
     @classmethod
     def describe(cls) -> Iterator[Described]:
         """Return every key with its default and meaning."""

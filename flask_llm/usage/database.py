@@ -7,11 +7,21 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -130,6 +140,15 @@ class Database:
                 return None
             return connection.scalar(select(version.c.version_num))
 
+    def now(self) -> datetime | None:
+        """Return the server's time; None for SQLite, whose clock is ours."""
+        asked = _NOW.get(self.engine.dialect.name)
+        if asked is None:
+            return None
+        with self.engine.connect() as connection:
+            found: datetime = connection.execute(text(asked)).scalar_one()
+        return found.replace(tzinfo=UTC)
+
     def migrations(self) -> ModuleType:
         """Load Alembic, which costs more than the rest of the package together."""
         return importlib.import_module("flask_llm.usage.migrate")
@@ -188,6 +207,13 @@ def _maker(uri: str) -> Callable[[], Engine]:
 
     return make
 
+
+_NOW = {
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "mariadb": "SELECT UTC_TIMESTAMP(6)",
+}
+"""How to ask for the time of day in UTC."""
 
 _BOUND_WAITS = {
     "postgresql": f"SET lock_timeout = '{PATIENCE_SECONDS}s'",

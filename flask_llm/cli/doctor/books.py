@@ -1,0 +1,36 @@
+"""Checks of the books: are there tables, and does everything stand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask_llm.cli.doctor.check import BAD, OK, Check, Setup
+from flask_llm.errors import LLMError
+from flask_llm.usage.database import named_errors
+
+
+def tables(setup: Setup) -> Iterator[Check]:
+    """See that the database can be reached and has its tables."""
+    try:
+        with named_errors():
+            setup.state.database.prepare()
+    except LLMError as error:
+        cure = "See that the database is up and LLM_DATABASE_URI is right."
+        if error.code == "not_migrated":
+            cure = "Run: flask llm db upgrade"
+        yield Check("tables", BAD, error.message, cure)
+    else:
+        yield Check("tables", OK, "The tables are there.")
+
+
+def journal(setup: Setup) -> Iterator[Check]:
+    """See that no rows wait to be written."""
+    if setup.state.ledger.journal:
+        yield Check(
+            "journal",
+            BAD,
+            "Rows wait in the journal: the database was down when their calls ended.",
+            "Run: flask llm doctor --replay",
+        )
+    else:
+        yield Check("journal", OK, "No rows wait in the journal.")
