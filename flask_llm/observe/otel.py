@@ -180,7 +180,7 @@ def _asked(row: Mapping[str, Any], base_url: str) -> dict[str, Any]:
     address = urlsplit(base_url)
     port = address.port or (443 if address.scheme == "https" else 80)
     return {
-        "gen_ai.operation.name": OPERATIONS[row["operation"]],
+        "gen_ai.operation.name": OPERATIONS.get(row["operation"], "chat"),
         "gen_ai.provider.name": PROVIDERS.get(row["provider"], row["provider"]),
         "server.address": address.hostname or "",
         "server.port": port,
