@@ -44,6 +44,19 @@ SHOWN_ELSEWHERE = {
         "test_docs.py::test_example_of_a_provider_in_one_row_runs"
     ),
     "providers.md#Pauses": "test_docs.py::test_example_of_a_pause_runs",
+    "operations.md#Logs": "test_operations.py::test_example_of_logs_as_json_runs",
+    "operations.md#Metrics": (
+        "test_operations.py::test_examples_of_metrics_serve_what_calls_cost"
+    ),
+    "operations.md#Tracing": (
+        "test_operations.py::test_example_of_tracing_runs_and_its_names_are_those_in_use"
+    ),
+    "operations.md#Receivers of your own": (
+        "test_operations.py::test_example_of_a_receiver_runs"
+    ),
+    "operations.md#Access to the reports": (
+        "test_operations.py::test_examples_of_access_let_in_whom_they_say"
+    ),
     "testing.md#A whole test file": (
         "test_testing.py::test_test_file_of_the_documentation_passes"
     ),
