@@ -35,6 +35,9 @@ PIXEL = bytes.fromhex(
 SHOWN_ELSEWHERE = {
     "README.md#flask_llm": "test_docs.py::test_readme_app_answers",
     "calling.md#Embeddings": "test_docs.py::test_examples_of_embeddings_run",
+    "calling.md#Images and files": (
+        "test_files.py::test_examples_of_the_documentation_run"
+    ),
     "calling.md#Structured answers": (
         "test_docs.py::test_example_of_a_structured_answer_runs"
     ),

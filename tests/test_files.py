@@ -2,7 +2,9 @@
 
 import base64
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from conftest import MODELS
@@ -449,3 +451,21 @@ def test_what_fetches_nothing_wants_the_bytes(emulator, ask):
         ask(GOOGLE)
 
     assert not emulator.requests
+
+
+def test_examples_of_the_documentation_run(app, web, emulator, tmp_path, monkeypatch):
+    page = Path(__file__).parents[1] / "docs" / "calling.md"
+    section = page.read_text("utf-8").partition("\n## Images and files\n")[2]
+    code = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "report.pdf").write_bytes(PDF)
+    monkeypatch.chdir(tmp_path)
+    names = {"flask_llm": flask_llm}
+
+    for example in code:
+        exec(example.replace("https://example.com/cat.png", web.url()), names)
+
+    assert len(code) == 2
+    assert len(emulator.requests) == 5
+    assert len(web.server.requests) == 1
+    assert images_of(emulator.requests[-1])[0]["data"] == IN_BASE64
