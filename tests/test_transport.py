@@ -132,7 +132,9 @@ def resetting(*, times, after=b"", then=GOOD):
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 GZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
-NAMED_GZIP = gzip.compress(b"{}")[:3] + b"\x08" + gzip.compress(b"{}")[4:10]
+NAMED_GZIP = (
+    gzip.compress(b"{}", mtime=0)[:3] + b"\x08" + gzip.compress(b"{}", mtime=0)[4:10]
+)
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\n"
 
 
@@ -966,7 +968,9 @@ def test_calls_share_one_connection(send, line):
     [
         pytest.param(reply(b"{}"), id="length"),
         pytest.param(STREAM_HEAD + chunk(b"{}") + LAST_CHUNK, id="chunks"),
-        pytest.param(reply(gzip.compress(b"{}"), "Content-Encoding: gzip"), id="gzip"),
+        pytest.param(
+            reply(gzip.compress(b"{}", mtime=0), "Content-Encoding: gzip"), id="gzip"
+        ),
         pytest.param(reply(b""), id="empty"),
         pytest.param(BUSY, id="refusal"),
     ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 from urllib3 import encode_multipart_formdata
 
@@ -58,6 +60,17 @@ class Adapter(HTTPAdapter):
             return super().send(request, **options)
         finally:
             current.retry = current.deadline = None
+
+    def build_response(
+        self, req: requests.PreparedRequest, resp: Any
+    ) -> requests.Response:
+        """Return what came, without a look for cookies in it: none is kept."""
+        response = requests.Response()
+        response.status_code, response.reason = resp.status, resp.reason
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw, response.url = resp, req.url or ""
+        response.request = req
+        return response
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make pools of connections that know the deadline."""
@@ -120,10 +133,22 @@ def prepare(call: Call, provider: Provider) -> Prepared:
     content_type, body = _content(call)
     if content_type:
         headers.setdefault("Content-Type", content_type)
-    request = requests.Request(
-        call.method, provider.base_url + call.path, headers=headers, data=body
-    )
-    return Prepared(request.prepare(), key)
+    if body is not None:
+        headers["Content-Length"] = str(len(body))
+    request = requests.PreparedRequest()
+    request.prepare_method(call.method)
+    request.url = _address(provider.base_url + call.path)
+    request.prepare_headers(headers)
+    request.body, request.hooks = body, default_hooks()
+    return Prepared(request, key)
+
+
+@lru_cache(maxsize=256)
+def _address(url: str) -> str | None:
+    """Return an address as it is sent; reading it takes longer than all the rest."""
+    request = requests.PreparedRequest()
+    request.prepare_url(url, None)
+    return request.url
 
 
 def _content(call: Call) -> tuple[str | None, bytes | None]:
