@@ -33,13 +33,18 @@ completion_finished = _signals.signal("llm-completion-finished")
 :class:`flask_llm.Embeddings`, and each batch tells of itself."""
 
 budget_warning = _signals.signal("llm-budget-warning")
-"""A call took a budget past 80 % of its limit. ``budget``."""
+"""A call took a budget past 80 % of its limit. ``budget``.
+
+``prompt`` is None where that was a batch whose results were fetched: ``request_id`` is
+the batch's id then."""
 
 budget_exceeded = _signals.signal("llm-budget-exceeded")
 """A budget had no room for a call. ``error``."""
 
 price_unknown = _signals.signal("llm-price-unknown")
-"""Tokens were used whose price is not known."""
+"""Tokens were used whose price is not known. ``model``.
+
+``prompt`` is None for a batch, as above."""
 
 batch_submitted = _signals.signal("llm-batch-submitted")
 """A batch was handed over, or may have been. ``batch``."""
@@ -47,7 +52,7 @@ batch_submitted = _signals.signal("llm-batch-submitted")
 batch_settled = _signals.signal("llm-batch-settled")
 """The results of a batch were fetched, and what it cost is written down. ``batch``.
 
-Its prompts send no signals of their own: they are known to one process only."""
+Its prompts send no signals of their own: they are known to the submitter only."""
 
 logger = logging.getLogger("flask_llm")
 

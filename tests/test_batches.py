@@ -17,7 +17,8 @@ import requests
 from conftest import KEY, MODELS, read_rows
 from oracles import known, known_as
 from sockets import free_port, wait_until
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import OperationalError
 
 import flask_llm
 from flask_llm import batches, signals
@@ -708,7 +709,7 @@ def test_database_that_fails_after_a_refusal_hides_nothing(app, emulator, caplog
     (batch,) = batches.list()
     later(app, batch, hours=1)
 
-    assert "still written down as preparing" in caplog.text
+    assert "may still be written down as preparing" in caplog.text
     assert batches.status(batch.id).status == "failed"
     assert statuses(app) == ["failed"] * 3
 
@@ -1076,6 +1077,145 @@ def test_listeners_hear_of_a_batch(app, emulator):
         batches.results(batch.id)
 
     assert heard == [(app, batch.id, False), (app, batch.id, True)]
+
+
+def test_budget_is_warned_of_once_when_results_take_it_past_the_line(
+    make_app, emulator, monkeypatch
+):
+    monkeypatch.setattr("flask_llm.usage.batches.SETTLED_ROWS", 1)
+    three = 3 * half("openai")
+    app = make_app(LLM_BUDGETS=[f"${three}/day per tenant", "$9/day"])
+    emulator.script(*answers("1", "2", "3"))
+    heard = []
+
+    def hear(sender, prompt, request_id, budget, **facts):
+        heard.append((prompt, request_id, budget.text, budget.spent_usd))
+
+    with app.app_context(), signals.budget_warning.connected_to(hear, app):
+        batch = submit("openai", max_tokens=100, tenant="acme")
+        batches.results(batch.id)
+        batches.results(batch.id)
+
+    assert heard == [(None, batch.id, f"${three}/day per tenant", three)]
+
+
+def test_results_reach_whom_the_limit_of_a_budget_is_kept_from(make_app, emulator):
+    limits = iter(["1"])
+    llm = flask_llm.LLM()
+    llm.budget_limit(lambda *_: next(limits))
+    app = make_app(register=False, LLM_BUDGETS=["$1/day"])
+    llm.init_app(app)
+    emulator.script(*answers("1", "2", "3"))
+
+    with app.app_context():
+        found = batches.results(submit("openai").id)
+
+    assert [answer.text for answer in found] == ["1", "2", "3"]
+    assert spent(app) == (3 * int(half("openai") * 10**9), 0)
+
+
+def test_listeners_hear_of_a_price_that_is_not_known(make_app, provider_rows):
+    address = provider_rows["openai"]["base_url"]
+    own = {"protocol": "chat_completions", "base_url": address}
+    app = make_app(LLM_PROVIDERS=provider_rows | {"mine": own})
+    heard = []
+
+    def hear(sender, prompt, request_id, model, **facts):
+        heard.append((prompt, request_id, model))
+
+    with app.app_context(), signals.price_unknown.connected_to(hear, app):
+        batch = batches.submit(["Hi"], model="mine/model")
+        batches.results(batch.id)
+
+    assert heard == [(None, batch.id, "mine/model")]
+
+
+@contextlib.contextmanager
+def at_place(app, place, act):
+    """Do something where the row of a prompt is about to be written."""
+
+    def execute(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("INSERT INTO llm_usage") and row in repr(parameters):
+            act()
+
+    row = f"{place:06x}'"
+    engine = app.extensions["llm"].database.engine
+    event.listen(engine, "before_cursor_execute", execute)
+    yield
+    event.remove(engine, "before_cursor_execute", execute)
+
+
+def test_rows_are_written_in_parts_that_others_can_wait_for(
+    make_app, database_uri, emulator, monkeypatch
+):
+    monkeypatch.setattr("flask_llm.usage.batches.WRITTEN_ROWS", 10)
+    config = {"LLM_DATABASE_URI": database_uri, "LLM_BUDGETS": ["$1/day"]}
+    app, other = make_app(**config), make_app(**config)
+    database = app.extensions["llm"].database
+    database.migrations().upgrade(database.engine)
+
+    seen = []
+
+    with app.app_context(), at_place(app, 10, lambda: seen.append(balance(other))):
+        batch = submit("openai", *map(str, range(25)))
+
+    reserved, _ = balance(app)
+    assert seen == [(reserved, (0, reserved))]
+    assert balance(app) == (reserved, (0, reserved))
+    assert [row.id for row in read_rows(app)] == [
+        key_of(batch.id, at) for at in range(25)
+    ]
+    assert len({row.reserved_nanos for row in read_rows(app)}) == 2  # "9" and "10"
+
+
+def balance(app):
+    """Return what the rows have reserved, and what the budget has."""
+    return sum(row.reserved_nanos for row in read_rows(app)), spent(app)
+
+
+def test_database_that_fails_while_rows_are_written_holds_nothing(
+    make_app, emulator, monkeypatch
+):
+    monkeypatch.setattr("flask_llm.usage.batches.WRITTEN_ROWS", 2)
+    app = make_app(LLM_BUDGETS=["$1/day"])
+
+    def fail():
+        raise OperationalError("INSERT", {}, OSError())
+
+    with app.app_context(), pytest.raises(LLMError) as caught, at_place(app, 2, fail):
+        submit("openai")
+
+    assert caught.value.code == "database_failed"
+    assert (emulator.requests, spent(app)) == ([], (0, 0))
+    assert {row.status for row in read_rows(app)} == {"failed", "refused"}
+    assert [batch.status for batch in batch_rows(app)] == ["failed"]
+
+
+def test_worker_killed_while_rows_are_written_leaves_the_books_right(
+    make_app, emulator, monkeypatch
+):
+    monkeypatch.setattr("flask_llm.usage.batches.WRITTEN_ROWS", 1)
+    app = make_app(LLM_BUDGETS=["$1/day"])
+    app.extensions["llm"].database.prepare()
+
+    def work():
+        with app.app_context(), at_place(app, 2, lambda: os._exit(9)):
+            submit("openai")
+
+    worker = processes.Process(target=work)
+    worker.start()
+    worker.join()
+    found = balance(app)
+    with app.app_context():
+        (batch,) = batches.list()
+        later(app, batch, hours=1)
+        failed = batches.results(batch.id)
+
+    assert worker.exitcode == 9
+    assert found == (found[0], (0, found[0]))
+    assert found[0] > 0
+    assert [error.code for error in failed] == ["batch_never_sent"] * 3
+    assert balance(app)[1] == (0, 0)
 
 
 # --- Large ones ------------------------------------------------------------------

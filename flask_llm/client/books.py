@@ -203,7 +203,7 @@ class Books:
                 "LLM_PRICES says what they cost.",
                 model,
             )
-        self._tell(signals.price_unknown, job)
+        self._tell(signals.price_unknown, job, model=model)
 
     def _fill_in(
         self, job: Job, error: LLMError, completion: Completion | None

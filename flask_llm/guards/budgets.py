@@ -148,23 +148,37 @@ class Budgets:
             "known: add it to LLM_PRICES, or set LLM_UNKNOWN_PRICE='allow'."
         )
 
+    def hold(self, share: Share, at: datetime) -> Hold | None:
+        """Return the limit of a share that was drawn on; None where it has none now.
+
+        :param at: when it was, which tells the period.
+        :raises ConfigError: where the app's ``budget_limit`` returns no amount.
+        """
+        holds = (
+            self._hold(budget, share, share.subject, at)
+            for budget in self._budgets
+            if budget.scope == share.scope
+            and periods.name(budget.period, at, self._zone) == share.period
+        )
+        return min(holds, default=None)
+
     def _holds(self, prompt: Question) -> tuple[Hold, ...]:
         """Return one hold for each share; of two budgets for one, the lower limit."""
         now = self._now()
         lowest: dict[Share, Hold] = {}
         for budget in self._budgets:
-            hold = self._hold(budget, prompt, now)
-            lowest[hold.share] = min(hold, lowest.get(hold.share, hold))
+            period = periods.name(budget.period, now, self._zone)
+            its = share(prompt, budget.scope, period)
+            hold = self._hold(budget, its, prompt.subject(budget.scope), now)
+            lowest[its] = min(hold, lowest.get(its, hold))
         return tuple(sorted(lowest.values()))
 
-    def _hold(self, budget: Budget, prompt: Question, now: datetime) -> Hold:
-        limit_usd = self._limit_usd(budget, prompt.subject(budget.scope))
-        period = periods.name(budget.period, now, self._zone)
+    def _hold(self, budget: Budget, its: Share, subject: str, at: datetime) -> Hold:
         return Hold(
-            share(prompt, budget.scope, period),
-            limit_nanos=_nanos(limit_usd),
+            its,
+            limit_nanos=_nanos(self._limit_usd(budget, subject)),
             text=budget.text,
-            resets_at=periods.ends(budget.period, now, self._zone),
+            resets_at=periods.ends(budget.period, at, self._zone),
         )
 
     def _limit_usd(self, budget: Budget, subject: str) -> Decimal:

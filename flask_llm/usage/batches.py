@@ -1,25 +1,21 @@
-"""The books of batches: a row for each batch, and one in ``llm_usage`` per prompt.
-
-The id of a prompt's row is made of its batch's id and its place, and is what the
-provider calls it, so that results find their rows again in any process.
-"""
+"""The books of batches: a row for each batch, and one in ``llm_usage`` per prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, select, update
+from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
 
 from flask_llm.chat import OVER, Batch, Question
 from flask_llm.usage import rows
+from flask_llm.usage.batch_rows import SHOWN, as_batch, parts, place_of
 from flask_llm.usage.database import named_errors
 from flask_llm.usage.ledger import Ledger
 from flask_llm.usage.models import batches, usage
 from flask_llm.usage.rows import Outcome, Reservation, new_id
-from flask_llm.usage.writer import Writer
+from flask_llm.usage.writer import Charges, Writer
 
 OPERATION = "batch"
 
@@ -34,27 +30,11 @@ SETTLED_ROWS = 100
 """Rows that are settled in one transaction, and budgets locked for."""
 
 WRITTEN_ROWS = 1_000
-"""Rows that one statement writes."""
-
-PREFIX_LENGTH = 26
-
-# The host may have set another precision for its own numbers.
-_EXACT = Context(prec=60)
+"""Rows that are written in one transaction: SQLite lets nobody else write meanwhile."""
 
 
-def key_of(batch_id: str, place: int) -> str:
-    """Return the id of a prompt's row, by its place in the batch."""
-    return f"{batch_id[:PREFIX_LENGTH]}{place:06x}"
-
-
-def place_of(batch_id: str, key: str) -> int | None:
-    """Return the place of a prompt in a batch, None where it is none of its prompts."""
-    prefix, digits = key[:PREFIX_LENGTH], key[PREFIX_LENGTH:]
-    try:
-        place = int(digits, 16)
-    except ValueError:
-        return None
-    return place if prefix == batch_id[:PREFIX_LENGTH] else None
+_SHARED = ("provider", "model", "created_at", "expires_at")
+"""What a batch and the rows of its prompts both say."""
 
 
 class BatchLedger:
@@ -88,33 +68,51 @@ class BatchLedger:
         protocol: str,
         window_seconds: float,
     ) -> Batch:
-        """Write a batch and its rows, and reserve what all of it may cost; or nothing.
+        """Write a batch and its rows, and reserve what all of it may cost.
+
+        All of that is reserved at once, in the first row, and handed on to the others
+        as they are written, so that rows and budgets agree whenever this breaks off.
 
         :param prompt: any of its prompts: they differ in what they say alone.
         :param nanos: what each of them may cost.
-        :raises NoRoom: where a budget has no room for all of it.
-        :raises LLMError: where the database fails.
+        :raises NoRoom: where a budget has no room for all of it; nothing is written.
+        :raises LLMError: where the database fails; some of it may be written.
         """
         opened = self._opened(batch_id, prompt, reservation, window_seconds)
+        lost_at = opened["created_at"] + timedelta(
+            seconds=prompt.timeout + LOST_SECONDS
+        )
         batch: dict[str, Any] = {
             "id": batch_id,
             "status": "preparing",
             "protocol": protocol,
             "prompts": len(nanos),
-            "lost_at": opened["created_at"]
-            + timedelta(seconds=prompt.timeout + LOST_SECONDS),
+            "lost_at": lost_at,
             **{name: opened[name] for name in _SHARED},
         }
+        self._write(batch, parts(opened, batch_id, nanos, WRITTEN_ROWS), reservation)
+        shown = {name: value for name, value in batch.items() if name in SHOWN}
+        return Batch(**shown)
 
-        def write(connection: Connection) -> None:
+    def _write(
+        self,
+        batch: Mapping[str, Any],
+        written: Iterator[list[dict[str, Any]]],
+        reservation: Reservation,
+    ) -> None:
+        first, *others = next(written)
+        if reservation.holds:
+            kept = sum(row["reserved_nanos"] for row in others)
+            first["reserved_nanos"] = reservation.nanos - kept
+
+        def begin(connection: Connection) -> None:
             connection.execute(batches.insert(), batch)
-            for some in _rows(opened, batch_id, nanos):
-                connection.execute(usage.insert(), some)
+            connection.execute(usage.insert(), [first, *others])
 
         with named_errors():
-            self._writer.reserve(write, reservation)
-        shown = {name: value for name, value in batch.items() if name in _SHOWN}
-        return Batch(**shown)
+            self._writer.reserve(begin, reservation)
+            for some in written:
+                self._writer.divide(first["id"], some)
 
     def _opened(
         self,
@@ -186,13 +184,20 @@ class BatchLedger:
         with named_errors(), self._database.begin() as connection:
             return connection.execute(statement).rowcount > 0
 
-    def settle(self, batch_id: str, outcome: Callable[[int], Outcome | None]) -> bool:
+    def settle(
+        self,
+        batch_id: str,
+        outcome: Callable[[int], Outcome | None],
+        *,
+        charged: Callable[[Charges], object] = lambda _charges: None,
+    ) -> bool:
         """Settle what is not settled yet, some rows at a time, and the batch at last.
 
         Several may do so at once: a row is settled by one of them.
 
         :param outcome: how each prompt ended, by its place; None where that is not
             known yet: then the batch is not settled either.
+        :param charged: told what budgets have been charged, some rows at a time.
         :return: whether this settled the batch.
         :raises LLMError: where the database fails; the rest can be settled later.
         """
@@ -207,7 +212,8 @@ class BatchLedger:
                 changes = rows.settled(row, ended, self._now())
                 settled.append(({**row, **changes}, changes))
             with named_errors():
-                self._writer.settle_all(settled)
+                charges = self._writer.settle_all(settled)
+            charged(charges)
             after = found[-1]["id"]
         return is_whole and self._close(batch_id)
 
@@ -227,7 +233,8 @@ class BatchLedger:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def _close(self, batch_id: str) -> bool:
-        unpriced = and_(usage.c.status == "ok", usage.c.cost_nanos.is_(None))
+        used = or_(usage.c.status == "ok", usage.c.input_tokens > 0)
+        unpriced = and_(usage.c.cost_nanos.is_(None), used)
         totals = select(
             func.coalesce(func.sum(usage.c.cost_nanos), 0),
             func.count(case((unpriced, 1))),
@@ -243,49 +250,5 @@ class BatchLedger:
             return connection.execute(settled).rowcount > 0
 
 
-def as_batch(row: Row[Any]) -> Batch:
-    """Return a row as what users see."""
-    nanos = row.cost_nanos
-    return Batch(
-        is_settled=row.settled_at is not None,
-        cost_usd=None if nanos is None else Decimal(nanos).scaleb(-9, _EXACT),
-        **{name: getattr(row, name) for name in _SHOWN},
-    )
-
-
-_SHARED = ("provider", "model", "created_at", "expires_at")
-"""What a batch and the rows of its prompts both say."""
-
-_SHOWN = (
-    "id",
-    "status",
-    "model",
-    "prompts",
-    "succeeded",
-    "failed",
-    "provider_id",
-    "created_at",
-    "ended_at",
-    "expires_at",
-    "error_code",
-)
-
-
 def _is_of(batch_id: str) -> tuple[Any, ...]:
     return usage.c.request_id == batch_id, usage.c.operation == OPERATION
-
-
-def _rows(
-    opened: Mapping[str, Any], batch_id: str, nanos: Sequence[int]
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of a batch, as many at a time as one statement writes."""
-    reserves = opened["reserved_nanos"] is not None
-    for start in range(0, len(nanos), WRITTEN_ROWS):
-        yield [
-            {
-                **opened,
-                "id": key_of(batch_id, place),
-                "reserved_nanos": cost if reserves else None,
-            }
-            for place, cost in enumerate(nanos[start : start + WRITTEN_ROWS], start)
-        ]

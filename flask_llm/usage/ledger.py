@@ -124,13 +124,13 @@ class Ledger:
             if not entry.is_written:
                 self._writer.insert(entry.row)
                 return {}
-            standings = self._writer.settle(entry.row, changes)
+            charges = self._writer.settle(entry.row, changes)
         except Exception as error:  # noqa: BLE001 - any driver, any failure
             _warn("settled", error)
             self.journal.append(entry.row)
             return {}
         holds = {hold.share: hold for hold in entry.reservation.holds}
-        return {holds[share]: found for share, found in standings.items()}
+        return {holds[share]: charge.standing for share, charge in charges.items()}
 
     def standing(self, share: Share) -> Standing:
         """Return what a budget's share has spent and holds.

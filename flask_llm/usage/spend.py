@@ -80,19 +80,15 @@ def add_rows(connection: Connection, shares: Iterable[Share]) -> None:
 
 
 def settle(
-    connection: Connection, shares: Iterable[Share], *, released: int, charged: int
-) -> list[Standing]:
+    connection: Connection, share: Share, *, released: int, charged: int
+) -> Standing:
     """Release what was reserved, charge what was spent, and tell what that makes.
 
     Money that is spent is spent: nothing is refused here.
     """
-    standings = []
-    for share in sorted(shares):
-        values = {"released": released, "charged": charged, **_key(share)}
-        connection.execute(_SETTLE, values)
-        found = connection.execute(_FIND, _key(share)).first()
-        standings.append(Standing(*found) if found else Standing())
-    return standings
+    values = {"released": released, "charged": charged, **_key(share)}
+    connection.execute(_SETTLE, values)
+    return standing(connection, share)
 
 
 def standing(connection: Connection, share: Share) -> Standing:

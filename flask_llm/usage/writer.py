@@ -6,10 +6,10 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Update, bindparam, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 
 from flask_llm.usage import rows, spend
 from flask_llm.usage.database import Database
@@ -26,7 +26,16 @@ TRIES = 5
 _GIVEN_UP = {"40001", "40P01", 1020, 1213}
 """Serialization failures and deadlocks: SQLSTATE, and numbers of MySQL and MariaDB."""
 
-Standings = Mapping[Share, Standing]
+
+class Charge(NamedTuple):
+    """What a transaction charged to a share, and where that left it."""
+
+    nanos: int
+    standing: Standing
+
+
+Charges = Mapping[Share, Charge]
+
 
 Result = TypeVar("Result")
 
@@ -82,37 +91,63 @@ class Writer:
             with self._database.begin() as connection:
                 spend.add_rows(connection, missing)
 
-    def settle(self, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Standings:
+    def divide(self, source: str, some: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows that take what they reserve from one that is pending.
+
+        :param source: its id.
+        :raises SQLAlchemyError: where they cannot be written.
+        """
+        asked = sum(row["reserved_nanos"] or 0 for row in some)
+        giving = (
+            update(usage)
+            .where(usage.c.id == source, usage.c.status == "pending")
+            .values(reserved_nanos=usage.c.reserved_nanos - asked)
+        )
+
+        def work(connection: Connection) -> None:
+            if not connection.execute(giving).rowcount:
+                raise NoResultFound(source)
+            connection.execute(usage.insert(), some)
+
+        self._do(work)
+
+    def settle(self, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Charges:
         """Settle an open row, or insert it whole where it was never opened.
 
         :param row: as it is to be, changes included.
         :raises SQLAlchemyError: where it cannot be written.
         """
-        standings = self._do(functools.partial(_close, row, changes))
-        if standings is not None:
-            return standings
+        charges = self._do(functools.partial(_settle, row, changes))
+        if charges is not None:
+            return charges
         try:
             with self._database.begin() as connection:
                 connection.execute(usage.insert(), row)
-                return _charge(connection, row, released=0)
+                moved = _Moved(charged=row.get("cost_nanos") or 0)
+                return _book(connection, dict.fromkeys(rows.shares(row), moved))
         except IntegrityError:
             logger.debug("Row %s was settled before.", row["id"])
             return {}
 
     def settle_all(
         self, settled: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-    ) -> None:
+    ) -> Charges:
         """Settle rows that were opened, in one transaction, those settled before aside.
 
         :param settled: each as it is to be, and its changes.
         :raises SQLAlchemyError: where they cannot be written.
         """
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> Charges:
+            moved: dict[Share, _Moved] = {}
             for row, changes in settled:
-                _close(row, changes, connection)
+                closed = _close(row, changes, connection)
+                if closed is not None:
+                    for share in rows.shares(row):
+                        moved[share] = moved.get(share, _Moved()).plus(closed)
+            return _book(connection, moved)
 
-        self._do(work)
+        return self._do(work)
 
     def sweep(self, now: datetime) -> int:
         """Settle the rows of workers that died as ``abandoned``; return how many.
@@ -130,8 +165,8 @@ class Writer:
             found = connection.execute(held.limit(SWEEP_ROWS)).mappings().all()
         for row in map(dict[str, Any], found):
             changes = abandoned | rows.worst_case(row)
-            close = functools.partial(_close, {**row, **changes}, changes)
-            swept += self._do(close) is not None
+            settle = functools.partial(_settle, {**row, **changes}, changes)
+            swept += self._do(settle) is not None
         return swept
 
     def _do(self, work: Callable[[Connection], Result]) -> Result:
@@ -146,37 +181,53 @@ class Writer:
         raise AssertionError  # the last turn returns or raises
 
 
+class _Moved(NamedTuple):
+    """What settling rows takes from what is reserved, and adds to what is spent."""
+
+    released: int = 0
+    charged: int = 0
+
+    def plus(self, other: _Moved) -> _Moved:
+        return _Moved(self.released + other.released, self.charged + other.charged)
+
+
+def _settle(
+    row: Mapping[str, Any], changes: Mapping[str, Any], connection: Connection
+) -> Charges | None:
+    """Settle a row and its reservation once; None where there is nothing open."""
+    moved = _close(row, changes, connection)
+    if moved is None:
+        return None
+    return _book(connection, dict.fromkeys(rows.shares(row), moved))
+
+
 def _close(
     row: Mapping[str, Any], changes: Mapping[str, Any], connection: Connection
-) -> Standings | None:
-    """Settle a row and its reservation once; None where there is nothing open.
+) -> _Moved | None:
+    """Close a row and tell what that moves in its budgets; None where none is open.
 
     A row that was swept too early may still be settled; a settled one may not.
     """
     statement = _closing(tuple(changes))
     values = {f"new_{name}": value for name, value in changes.items()}
     values["row_id"] = row["id"]
-    reserved = row.get("reserved_nanos") or 0
+    reserved, cost = row.get("reserved_nanos") or 0, row.get("cost_nanos") or 0
     if connection.execute(statement, values | {"as_yet": "pending"}).rowcount:
-        return _charge(connection, row, released=reserved)
+        return _Moved(released=reserved, charged=cost)
     if row["status"] == "abandoned":
         return None
     if connection.execute(statement, values | {"as_yet": "abandoned"}).rowcount:
-        return _charge(connection, row, released=0, charged_before=reserved)
+        return _Moved(charged=cost - reserved)  # which the sweep has charged
     return None
 
 
-def _charge(
-    connection: Connection,
-    row: Mapping[str, Any],
-    *,
-    released: int,
-    charged_before: int = 0,
-) -> Standings:
-    charged = (row.get("cost_nanos") or 0) - charged_before
-    shares = sorted(rows.shares(row))
-    standings = spend.settle(connection, shares, released=released, charged=charged)
-    return dict(zip(shares, standings, strict=True))
+def _book(connection: Connection, moved: Mapping[Share, _Moved]) -> Charges:
+    """Book what rows have moved, share by share."""
+    charges = {}
+    for share, (released, charged) in sorted(moved.items()):
+        standing = spend.settle(connection, share, released=released, charged=charged)
+        charges[share] = Charge(charged, standing)
+    return charges
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from flask_llm import signals
 from flask_llm.chat import OVER, Batch, Prompt
 from flask_llm.client.batches.answers import (
     NEVER_SENT,
-    NO_RESULT,
     Answer,
     Reader,
     never_sent,
@@ -21,6 +20,7 @@ from flask_llm.client.batches.answers import (
 from flask_llm.client.batches.desk import Desk
 from flask_llm.client.batches.notes import changes
 from flask_llm.client.batches.search import Lost, search
+from flask_llm.client.batches.settlement import Settlement
 from flask_llm.client.batches.talk import (
     NOT_OURS,
     Talk,
@@ -42,7 +42,7 @@ from flask_llm.providers import Provider, Providers
 from flask_llm.retry import Deadline
 from flask_llm.schema import Schema
 from flask_llm.transport import Transport
-from flask_llm.usage import BatchLedger, Outcome, as_batch, place_of
+from flask_llm.usage import BatchLedger, as_batch, place_of
 
 logger = logging.getLogger("flask_llm")
 
@@ -84,7 +84,7 @@ class Batches:
             gate=gate,
             sender=sender,
         )
-        self._unpriced: set[str] = set()
+        self._settlement = Settlement(ledger, budgets, sender=sender, now=now)
 
     def submit(self, prompts: Sequence[Prompt]) -> Batch:
         """Hand prompts over, which differ in what they say alone.
@@ -153,22 +153,10 @@ class Batches:
         reader = Reader.of(row, self._prices)
         answers = self._answers(row, reader, terms)
         if row.settled_at is None:
-            self._settle(row, reader, answers)
+            self._settlement.settle(row, reader, answers)
         if schema is None:
             return answers
         return [reader.fitted(answer, schema) for answer in answers]
-
-    def _settle(self, row: Any, reader: Reader, answers: list[Answer]) -> None:
-        """Settle all rows, but those that another try may yet bring a result for."""
-        is_last = self._now() >= row.expires_at
-
-        def outcome(place: int) -> Outcome | None:
-            answer = answers[place]
-            missing = isinstance(answer, LLMError) and answer.code == NO_RESULT
-            return None if missing and not is_last else reader.outcome(answer)
-
-        if self._ledger.settle(row.id, outcome):
-            self._tell(self._row(row.id))
 
     def _talk(self, provider: Provider, terms: Terms) -> Talk:
         return Talk(
@@ -245,17 +233,6 @@ class Batches:
         """Write down how a batch stands, and return its row."""
         self._ledger.note(row.id, changes(row, state))
         return self._row(row.id)
-
-    def _tell(self, row: Any) -> None:
-        """Tell listeners that a batch is settled, and warn once of an unknown price."""
-        if row.cost_nanos is None and row.model not in self._unpriced:
-            self._unpriced.add(row.model)
-            logger.warning(
-                "The price of %s in batches is not known: they count as unpriced "
-                "until LLM_PRICES says what they cost.",
-                row.model,
-            )
-        signals.send(signals.batch_settled, self._sender, batch=as_batch(row))
 
     def _row(self, batch_id: str) -> Any:
         row = self._ledger.find(batch_id)

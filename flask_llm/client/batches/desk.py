@@ -89,6 +89,10 @@ class Desk:
                 )
             except NoRoom as full:
                 raise refusal(reservation.nanos, full.hold, full.standing) from None
+            except LLMError as error:
+                if not isinstance(error, ConfigError):
+                    self._give_up(order, error)  # some of it may be written
+                raise
         except LLMError as error:
             if taken is not None:
                 taken.refund()
@@ -148,7 +152,7 @@ class Desk:
             self._ledger.settle(order.batch_id, lambda _place: outcome)
         except LLMError as failure:
             logger.warning(
-                "The batch %s is still written down as preparing: %s",
+                "The batch %s may still be written down as preparing: %s",
                 order.batch_id,
                 failure.message,
             )
