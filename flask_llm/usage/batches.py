@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
 
 from flask_llm.chat import OVER, Batch, Question
 from flask_llm.usage import rows
-from flask_llm.usage.batch_rows import SHOWN, as_batch, parts, place_of
+from flask_llm.usage.batch_rows import PREFIX_LENGTH, SHOWN, as_batch, parts, place_of
 from flask_llm.usage.database import named_errors
 from flask_llm.usage.ledger import Ledger
 from flask_llm.usage.models import batches, usage
@@ -32,6 +33,9 @@ SETTLED_ROWS = 100
 WRITTEN_ROWS = 1_000
 """Rows that are written in one transaction: SQLite lets nobody else write meanwhile."""
 
+PAUSE_SECONDS = 0.01
+"""Between two transactions on SQLite."""
+
 
 _SHARED = ("provider", "model", "created_at", "expires_at")
 """What a batch and the rows of its prompts both say."""
@@ -48,11 +52,13 @@ class BatchLedger:
         ledger: Ledger,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._ledger = ledger
         self._database = ledger.database
         self._writer = Writer(ledger.database)
         self._now = now
+        self._sleep = sleep
 
     def new_id(self) -> str:
         """Return an id for a batch."""
@@ -112,6 +118,7 @@ class BatchLedger:
         with named_errors():
             self._writer.reserve(begin, reservation)
             for some in written:
+                self._pause()
                 self._writer.divide(first["id"], some)
 
     def _opened(
@@ -201,10 +208,12 @@ class BatchLedger:
         :return: whether this settled the batch.
         :raises LLMError: where the database fails; the rest can be settled later.
         """
-        after, is_whole = "", True
-        while found := self._open_rows(batch_id, after):
+        after, is_whole = batch_id[:PREFIX_LENGTH], True
+        while found := self._page(batch_id, after):
             settled = []
             for row in found:
+                if row["status"] not in _OPEN:
+                    continue
                 ended = outcome(place_of(batch_id, row["id"]) or 0)
                 if ended is None:
                     is_whole = False
@@ -215,22 +224,24 @@ class BatchLedger:
                 charges = self._writer.settle_all(settled)
             charged(charges)
             after = found[-1]["id"]
+            self._pause()
         return is_whole and self._close(batch_id)
 
-    def _open_rows(self, batch_id: str, after: str) -> list[dict[str, Any]]:
-        """Return rows that may be settled, those included that were given up."""
+    def _page(self, batch_id: str, after: str) -> list[dict[str, Any]]:
+        """Return the next rows: along the primary key, whatever their number."""
         statement = (
             select(usage)
-            .where(
-                *_is_of(batch_id),
-                usage.c.status.in_(["pending", "abandoned"]),
-                usage.c.id > after,
-            )
+            .where(*_is_of(batch_id), usage.c.id > after)
             .order_by(usage.c.id)
             .limit(SETTLED_ROWS)
         )
         with named_errors(), self._database.begin() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _pause(self) -> None:
+        """Let others in: who waits for SQLite's lock looks for it every 100 ms only."""
+        if self._database.engine.dialect.name == "sqlite":
+            self._sleep(PAUSE_SECONDS)
 
     def _close(self, batch_id: str) -> bool:
         used = or_(usage.c.status == "ok", usage.c.input_tokens > 0)
@@ -250,5 +261,11 @@ class BatchLedger:
             return connection.execute(settled).rowcount > 0
 
 
+_OPEN = {"pending", "abandoned"}
+"""How rows stand that may be settled; those that were given up are put right."""
+
+
 def _is_of(batch_id: str) -> tuple[Any, ...]:
-    return usage.c.request_id == batch_id, usage.c.operation == OPERATION
+    prefix = batch_id[:PREFIX_LENGTH]
+    ours = usage.c.id.between(prefix, f"{prefix}g")  # which is behind all hex digits
+    return ours, usage.c.operation == OPERATION
