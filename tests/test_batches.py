@@ -1264,13 +1264,88 @@ def test_results_that_break_off_are_fetched_again(app, emulator, api):
     emulator.script(*answers("1", "2", "3"), cut)
     batch = submit(api)
 
-    with pytest.raises(LLMError):
-        batches.results(batch.id)
+    broken = batches.results(batch.id)
     before = statuses(app)
     found = batches.results(batch.id)
 
+    assert [error.code for error in broken] == ["no_result"] * 3
     assert before == ["pending"] * 3
     assert [answer.text for answer in found] == ["1", "2", "3"]
+
+
+def line_of(api, key, said):
+    """Return the line of results that says an answer."""
+    if api == "anthropic":
+        message = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-haiku-4-5",
+            "content": [{"type": "text", "text": said}],
+            "stop_reason": "end_turn",
+            "usage": USAGE,
+        }
+        return {"custom_id": key, "result": {"type": "succeeded", "message": message}}
+    message = {"role": "assistant", "content": said}
+    body = {
+        "id": "chatcmpl-1",
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 100},
+    }
+    return {"custom_id": key, "response": {"status_code": 200, "body": body}}
+
+
+ODD_LINES = [
+    "no JSON",
+    "[1]",
+    "{}",
+    '{"custom_id": 5}',
+    '{"custom_id": "KEY", "response": {"status_code": null, "body": {}}}',
+    '{"custom_id": "KEY", "result": {"type": "succeeded"}}',
+]
+
+
+@pytest.mark.parametrize("odd", ODD_LINES)
+@pytest.mark.parametrize("api", ["openai", "anthropic"])
+def test_result_that_cannot_be_read_hides_no_other(make_app, emulator, api, odd):
+    app = make_app(LLM_BUDGETS=["$1/day"])
+    faults = []
+    emulator.script(*answers("1", "2", "3"), BatchCourse(on_results=faults))
+
+    with app.app_context():
+        batch = submit(api)
+        keys = [key_of(batch.id, at) for at in range(3)]
+        good = [json.dumps(line_of(api, key, "now")) for key in keys]
+        lines = [good[2], odd.replace("KEY", keys[1]), good[0]]
+        faults.append(Fault(body="\n".join(lines)))
+        first, second, third = batches.results(batch.id)
+        before = statuses(app)
+        mended = batches.results(batch.id)
+
+    assert (first.text, third.text) == ("now", "now")
+    assert second.code == "no_result"
+    assert before == ["ok", "pending", "ok"]
+    assert mended[1].text == "2"
+    assert statuses(app) == ["ok"] * 3
+    assert spent(app) == (3 * int(half(api) * 10**9), 0)
+
+
+def test_first_of_two_results_counts_and_those_of_others_do_not(app, emulator):
+    faults = []
+    emulator.script(BatchCourse(on_results=faults))
+    batch = submit("openai", "One?", "Two?")
+    one, two, beyond = (key_of(batch.id, at) for at in range(3))
+    refused = {"custom_id": one, "error": {"code": "server_error", "message": "No."}}
+    said = [(two, "2"), (one, "1"), (two, "other"), (beyond, "?"), ("theirs", "?")]
+    lines = [line_of("openai", *each) for each in said] + [refused]
+    faults.append(Fault(body="\n".join(map(json.dumps, lines))))
+
+    found = batches.results(batch.id)
+
+    assert [answer.text for answer in found] == ["1", "2"]
+    assert statuses(app) == ["ok"] * 2
+    assert batches.status(batch.id).cost_usd == 2 * half("openai")
 
 
 def test_result_that_is_missing_is_an_error(app, emulator):

@@ -176,12 +176,13 @@ class Batches:
         def talk(account: Provider) -> tuple[BatchState, dict[int, Result]]:
             said = self._talk(account, terms)
             state = said.state(row.provider_id)
-            results = said.results(state)
-            return state, {
-                place: result
-                for result in results
-                if (place := place_of(row.id, result.key)) is not None
-            }
+            found: dict[int, Result] = {}
+            for result in said.results(state):
+                place = place_of(row.id, result.key)
+                if place is not None:
+                    # Of two, the first: answers come before what failed.
+                    found.setdefault(place, result)
+            return state, found
 
         state, found = with_any_key(self._provider(row), talk)
         return [reader.answer(found.get(at), state) for at in range(row.prompts)]

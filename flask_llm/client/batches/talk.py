@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ PAGES_MAX = 50
 """How many pages of an account's batches are looked through for one of ours."""
 
 Found = TypeVar("Found")
+
+logger = logging.getLogger("flask_llm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +89,31 @@ class Talk:
                 return
 
     def results(self, state: BatchState) -> Generator[Result, None, None]:
-        """Yield the results of a batch that is over, in any order."""
-        for item in state.inlined:
-            yield self.form.result(item)
+        """Yield the results of a batch that is over, in any order.
+
+        One that cannot be read is left out, so that it keeps nobody from the others.
+        """
+        unreadable = 0
+        with closing(self._items(state)) as items:
+            for item in items:
+                try:
+                    yield self.form.result(item)
+                except ResponseError:
+                    unreadable += 1
+        if unreadable:
+            logger.warning(
+                "%s results of %s's batch %s could not be read.",
+                unreadable,
+                self.provider.name,
+                state.provider_id,
+            )
+
+    def _items(self, state: BatchState) -> Generator[Mapping[str, Any], None, None]:
+        yield from state.inlined
         for call in self.form.answers(state):
             sent = self._transport.lines(call, self.provider, self._retry())
             with closing(sent) as lines:
-                for line in lines:
-                    yield self.form.result(_object(line))
+                yield from map(_object, lines)
 
     def _retry(self) -> Retry:
         return self._transport.retry(self._retries, self._deadline)
@@ -125,10 +145,9 @@ NOT_OURS = (AuthenticationError, NotFoundError, PermissionDeniedError)
 
 
 def _object(line: bytes) -> Mapping[str, Any]:
+    """Read a line; what is no object is one that says nothing."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, Mapping):
-        raise ResponseError("A line of the results could not be read.")
-    return found
+    return found if isinstance(found, Mapping) else {}

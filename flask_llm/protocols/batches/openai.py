@@ -139,7 +139,8 @@ def result(raw: Mapping[str, Any]) -> Result:
     response = raw.get("response")
     if response:
         headers = {"x-request-id": word(response.get("request_id")) or ""}
-        reply = Reply.of(response["body"], response["status_code"], headers)
+        status = int(response["status_code"])
+        reply = Reply.of(response["body"], status, headers)
         return Result(key, reply)
     error = raw["error"]
     left = _LEFT.get(error["code"])
