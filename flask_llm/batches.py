@@ -30,6 +30,8 @@ _NEVER = {
 }
 """Options of a call that a batch cannot have, and why."""
 
+_LISTED_MAX = 10_000
+
 
 def submit(prompts: Iterable[PromptLike], **options: Unpack[BatchOptions]) -> Batch:
     """Hand prompts over to be answered within a day, mostly at half the price.
@@ -61,7 +63,7 @@ def status(
     :raises ProviderError: where the provider cannot be asked.
     """
     state = current_state()
-    return state.batches.status(batch_id, _terms(state, timeout, retries))
+    return state.batches.status(_ident(batch_id), _terms(state, timeout, retries))
 
 
 def results(
@@ -85,7 +87,7 @@ def results(
     state = current_state()
     shape = None if schema is None else read_schema(schema)
     terms = _terms(state, timeout, retries)
-    return state.batches.results(batch_id, terms, schema=shape)
+    return state.batches.results(_ident(batch_id), terms, schema=shape)
 
 
 def cancel(
@@ -93,7 +95,7 @@ def cancel(
 ) -> Batch:
     """Give a batch up. What was answered by then is paid for, and can be fetched."""
     state = current_state()
-    return state.batches.cancel(batch_id, _terms(state, timeout, retries))
+    return state.batches.cancel(_ident(batch_id), _terms(state, timeout, retries))
 
 
 def list(*, limit: int = 100, unsettled: bool = False) -> builtins.list[Batch]:  # noqa: A001 - read as batches.list()
@@ -101,9 +103,10 @@ def list(*, limit: int = 100, unsettled: bool = False) -> builtins.list[Batch]: 
 
     :param unsettled: those alone whose results nobody has fetched.
     """
-    if not isinstance(limit, int) or limit < 1:
+    if not isinstance(limit, int) or not 1 <= limit <= _LISTED_MAX:
         raise InvalidRequestError(
-            f"limit={limit!r}: a whole number from 1 up is needed.", param="limit"
+            f"limit={limit!r}: a whole number from 1 to {_LISTED_MAX:,} is needed.",
+            param="limit",
         )
     return current_state().batches.listed(limit, unsettled=unsettled)
 
@@ -112,7 +115,8 @@ def _read(
     state: State, prompts: Iterable[PromptLike], options: Mapping[str, Any]
 ) -> builtins.list[Prompt]:
     """Return the prompts of a batch, alike in all but what they say."""
-    if isinstance(prompts, (str, bytes, Mapping, Message)):
+    one = isinstance(prompts, (str, bytes, Mapping, Message))
+    if one or not isinstance(prompts, Iterable):
         raise InvalidRequestError(
             f"submit() takes a list of prompts, not a {type(prompts).__name__}.",
             param="prompts",
@@ -128,21 +132,48 @@ def _read(
     read: builtins.list[Prompt] = []
     for place, said in enumerate(prompts):
         try:
-            if read:
-                prompt = replace(read[0], messages=read_messages(said))
-            else:
-                prompt = _first(state, said, given)
+            messages = read_messages(_alone(said))
         except InvalidRequestError as error:
             error.add_note(f"It is prompt {place} of the batch.")
             raise
+        if read:
+            prompt = replace(read[0], messages=messages)
+        else:
+            prompt = _first(state, builtins.list(messages), given)
         read.append(prompt)
     if not read:
         raise InvalidRequestError("A batch needs a prompt.", param="prompts")
     return read
 
 
+def _alone(said: PromptLike) -> PromptLike:
+    """Return a prompt that brings no options of its own."""
+    if isinstance(said, Mapping) and _REQUEST & said.keys():
+        raise InvalidRequestError(
+            "A prompt of a batch is what complete() takes, and model and options hold "
+            "for all of them: submit(prompts, model=...), and a batch for each model.",
+            param="prompts",
+        )
+    return said
+
+
+_REQUEST = {"body", "custom_id", "messages", "model", "params", "prompt", "request"}
+"""Keys of requests, as providers take them in batches."""
+
+
 def _first(state: State, said: PromptLike, given: Mapping[str, Any]) -> Prompt:
     return read_prompt(state, said, cast("Options", {**given, "fallbacks": ()}))
+
+
+def _ident(batch_id: str) -> str:
+    if isinstance(batch_id, str):
+        return batch_id
+    cure = "pass its id" if isinstance(batch_id, Batch) else "keep that of submit()"
+    raise InvalidRequestError(
+        f"The id of a batch is a string, not {type(batch_id).__name__}: {cure}.",
+        code="invalid_option",
+        param="batch_id",
+    )
 
 
 def _terms(state: State, timeout: float | None, retries: int | None) -> Terms:

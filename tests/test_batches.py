@@ -1030,7 +1030,40 @@ def test_unknown_batch_is_named(app, ask):
     assert (caught.value.code, caught.value.http_status) == ("unknown_batch", 404)
 
 
-@pytest.mark.parametrize("limit", [0, -1, "all"])
+@pytest.mark.parametrize("verb", [batches.status, batches.results, batches.cancel])
+def test_batch_goes_by_its_id(app, emulator, verb):
+    batch = submit("openai")
+
+    with pytest.raises(InvalidRequestError, match="not Batch: pass its id"):
+        verb(batch)
+    with pytest.raises(InvalidRequestError, match="not NoneType: keep that of submit"):
+        verb(None)
+    with pytest.raises(InvalidRequestError, match="it goes by our own id"):
+        verb(batch.provider_id)
+
+
+@pytest.mark.parametrize("key", ["model", "custom_id", "params"])
+def test_request_is_no_prompt(app, key):
+    with pytest.raises(InvalidRequestError, match="a batch for each model") as caught:
+        batches.submit(["Hi", {key: "x", "messages": []}], model="openai/gpt-4o-mini")
+
+    assert caught.value.__notes__ == ["It is prompt 1 of the batch."]
+
+
+@pytest.mark.parametrize("prompts", [None, 5])
+def test_prompts_are_a_list(app, prompts):
+    with pytest.raises(InvalidRequestError, match=r"submit\(\) takes a list"):
+        batches.submit(prompts)
+
+
+def test_no_prompt_is_blamed_for_an_option(app):
+    with pytest.raises(InvalidRequestError) as caught:
+        batches.submit(["Hi"], model="nobody/model")
+
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("limit", [0, -1, "all", 10**30])
 def test_list_has_a_limit(app, limit):
     with pytest.raises(InvalidRequestError):
         batches.list(limit=limit)

@@ -56,9 +56,9 @@ def poll(context: click.Context, batch_id: str | None, timeout: float | None) ->
     For a cron job: what has ended is written down at what it cost, whether or not
     anybody fetches it. Exits with 1 where one cannot be asked about.
     """
-    pending = batches.list(limit=_ALL, unsettled=True)
+    idents = [batch_id] if batch_id else _unsettled()
     failed = False
-    for ident in [batch_id] if batch_id else [batch.id for batch in reversed(pending)]:
+    for ident in idents:
         try:
             batch = batches.status(ident, timeout=timeout)
             if batch.is_over and not batch.is_settled:
@@ -91,6 +91,11 @@ def cancel(batch_id: str, timeout: float | None) -> None:
 
 _ALL = 10_000
 """As many unsettled batches as one poll goes through."""
+
+
+def _unsettled() -> list[str]:
+    """Return the ids of batches that nobody has fetched, the oldest first."""
+    return [batch.id for batch in reversed(batches.list(limit=_ALL, unsettled=True))]
 
 
 def _prompts(file: TextIO) -> list[Any]:

@@ -239,7 +239,8 @@ class Batches:
         row = self._ledger.find(batch_id)
         if row is None:
             raise InvalidRequestError(
-                f"There is no batch {batch_id!r}: batches.list() has those there are.",
+                f"There is no batch {batch_id[:64]!r}: it goes by our own id, and "
+                "batches.list() has those there are.",
                 code="unknown_batch",
                 http_status=404,
                 param="batch_id",
