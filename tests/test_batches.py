@@ -1251,6 +1251,15 @@ def test_worker_killed_while_rows_are_written_leaves_the_books_right(
     assert balance(app)[1] == (0, 0)
 
 
+def test_all_that_results_ask_has_one_deadline(app, emulator):
+    slow = Fault(delay_seconds=0.7)
+    emulator.script(BatchCourse(polls=0, on_poll=[slow, slow]))
+    batch = submit("openai")
+
+    with pytest.raises(LLMError):
+        batches.results(batch.id, timeout=1, retries=0)
+
+
 # --- Large ones ------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from flask_llm.client.batches.talk import (
     NOT_OURS,
     Talk,
     Terms,
+    Until,
     accounts,
     with_any_key,
 )
@@ -39,7 +40,6 @@ from flask_llm.guards import Budgets
 from flask_llm.pricing import Prices
 from flask_llm.protocols.batches import BatchState, Result
 from flask_llm.providers import Provider, Providers
-from flask_llm.retry import Deadline
 from flask_llm.schema import Schema
 from flask_llm.transport import Transport
 from flask_llm.usage import BatchLedger, as_batch, place_of
@@ -78,7 +78,7 @@ class Batches:
         self._now = now
         self._desk = Desk(
             providers=providers,
-            talk=self._talk,
+            talk=lambda provider, terms: self._talk(provider, terms.begin(clock)),
             ledger=ledger,
             budgets=budgets,
             gate=gate,
@@ -106,7 +106,7 @@ class Batches:
 
     def status(self, batch_id: str, terms: Terms) -> Batch:
         """Ask the provider how a batch stands; one that is over is not asked about."""
-        return as_batch(self._current(batch_id, terms))
+        return as_batch(self._current(batch_id, terms.begin(self._clock)))
 
     def listed(self, limit: int, *, unsettled: bool = False) -> list[Batch]:
         """Return the newest batches as they stood when they were last looked at."""
@@ -114,16 +114,17 @@ class Batches:
 
     def cancel(self, batch_id: str, terms: Terms) -> Batch:
         """Ask the provider to give a batch up; one that is over stays as it is."""
+        until = terms.begin(self._clock)
         row = self._row(batch_id)
         if row.status == "preparing":
-            row = self._found(row, terms)
+            row = self._found(row, until)
         if row.status in OVER:
             return as_batch(row)
         if row.provider_id is None:
             raise _not_yet("cannot be cancelled", row)
 
         def talk(account: Provider) -> BatchState:
-            said = self._talk(account, terms)
+            said = self._talk(account, until)
             try:
                 raw = said.ask(said.form.cancel(row.provider_id))
             except ProviderError:
@@ -147,34 +148,29 @@ class Batches:
 
         :raises LLMError: while the batch is not over, and where they cannot be fetched.
         """
-        row = self._current(batch_id, terms)
+        until = terms.begin(self._clock)
+        row = self._current(batch_id, until)
         if row.status not in OVER:
             raise _not_yet("has no results", row)
         reader = Reader.of(row, self._prices)
-        answers = self._answers(row, reader, terms)
+        answers = self._answers(row, reader, until)
         if row.settled_at is None:
             self._settlement.settle(row, reader, answers)
         if schema is None:
             return answers
         return [reader.fitted(answer, schema) for answer in answers]
 
-    def _talk(self, provider: Provider, terms: Terms) -> Talk:
-        return Talk(
-            provider,
-            self._transport,
-            self._gate,
-            deadline=Deadline(terms.timeout, clock=self._clock),
-            retries=terms.retries,
-        )
+    def _talk(self, provider: Provider, until: Until) -> Talk:
+        return Talk(provider, self._transport, self._gate, until)
 
-    def _answers(self, row: Any, reader: Reader, terms: Terms) -> list[Answer]:
+    def _answers(self, row: Any, reader: Reader, until: Until) -> list[Answer]:
         if row.provider_id is None:
             return [
                 reader.named(never_sent(row.error_code)) for _ in range(row.prompts)
             ]
 
         def talk(account: Provider) -> tuple[BatchState, dict[int, Result]]:
-            said = self._talk(account, terms)
+            said = self._talk(account, until)
             state = said.state(row.provider_id)
             found: dict[int, Result] = {}
             for result in said.results(state):
@@ -187,20 +183,20 @@ class Batches:
         state, found = with_any_key(self._provider(row), talk)
         return [reader.answer(found.get(at), state) for at in range(row.prompts)]
 
-    def _current(self, batch_id: str, terms: Terms) -> Any:
+    def _current(self, batch_id: str, until: Until) -> Any:
         """Return the row of a batch as it stands now."""
         row = self._row(batch_id)
         if row.status in OVER:
             return row
         if row.provider_id is None:
-            return self._found(row, terms)
+            return self._found(row, until)
 
         def talk(account: Provider) -> BatchState:
-            return self._talk(account, terms).state(row.provider_id)
+            return self._talk(account, until).state(row.provider_id)
 
         return self._noted(row, with_any_key(self._provider(row), talk))
 
-    def _found(self, row: Any, terms: Terms) -> Any:
+    def _found(self, row: Any, until: Until) -> Any:
         """Look for a batch that was perhaps never handed over."""
         lost = Lost(
             batch_id=row.id,
@@ -212,7 +208,7 @@ class Batches:
         undecided, refused = False, None
         for account in accounts(self._provider(row)):
             try:
-                state, may_be = search(self._talk(account, terms), lost)
+                state, may_be = search(self._talk(account, until), lost)
             except NOT_OURS as error:
                 refused = error
                 continue

@@ -43,6 +43,18 @@ class Terms:
     def __post_init__(self) -> None:
         check_options(self)
 
+    def begin(self, clock: Callable[[], float]) -> Until:
+        """Let the time run: one deadline for all that a verb has to ask."""
+        return Until(Deadline(self.timeout, clock=clock), self.retries)
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """How long there is left to ask, and how often one question may be asked again."""
+
+    deadline: Deadline
+    retries: int
+
 
 class Talk:
     """One conversation with a provider, by one of its keys."""
@@ -52,16 +64,13 @@ class Talk:
         provider: Provider,
         transport: Transport,
         gate: Gate,
-        *,
-        deadline: Deadline,
-        retries: int,
+        until: Until,
     ) -> None:
         self.provider = provider
         self.form = BATCHES[provider.protocol]
         self._transport = transport
         self._gate = gate
-        self._deadline = deadline
-        self._retries = retries
+        self._until = until
 
     def ask(self, call: Call) -> Mapping[str, Any]:
         """Send a request and return the object that it is answered with.
@@ -69,7 +78,7 @@ class Talk:
         :raises ProviderError: where it fails.
         :raises DeadlineExceeded: where the provider has no slot in time.
         """
-        with self._gate.slot(self.provider, self._deadline):
+        with self._gate.slot(self.provider, self._until.deadline):
             reply = self._transport.send(call, self.provider, self._retry())
         if not isinstance(reply.json, Mapping):
             raise unreadable(reply.json, "it is no object")
@@ -116,7 +125,7 @@ class Talk:
                 yield from map(_object, lines)
 
     def _retry(self) -> Retry:
-        return self._transport.retry(self._retries, self._deadline)
+        return self._transport.retry(self._until.retries, self._until.deadline)
 
 
 def accounts(provider: Provider) -> list[Provider]:
