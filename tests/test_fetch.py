@@ -632,6 +632,20 @@ def test_bomb_goes_off_outside(coding):
     assert "has more than" in words
 
 
+@pytest.mark.parametrize("rest", [b"x", gzip.compress(PDF)], ids=["junk", "member"])
+def test_what_follows_a_compressed_body_is_not_swallowed(rest):
+    def handle(server, connection):
+        server.read_request(connection)
+        head = CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+        connection.sendall(head + chunk(gzip.compress(PNG)))
+        while not server.closing.is_set():
+            connection.sendall(chunk(rest))
+
+    _, words = refused(handle)
+
+    assert "wrongly compressed" in words
+
+
 def test_body_that_just_fits_is_taken():
     data = PNG + bytes(64 * KB - len(PNG))
 

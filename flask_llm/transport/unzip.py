@@ -6,6 +6,8 @@ import zlib
 
 from flask_llm.transport.addresses import RefusedError
 
+_WRONGLY = "sent a body that is wrongly compressed"
+
 
 class Unzip:
     """Undoes a body's ``Content-Encoding``, never by more than there is room for.
@@ -25,14 +27,20 @@ class Unzip:
     def feed(self, block: bytes, room: int) -> bytes:
         """Return what a block stands for, cut off after ``room`` bytes of it.
 
+        What comes after the end is refused: zlib would keep all of it, and copy it
+        with each block.
+
         :raises RefusedError: where it is wrongly compressed.
         """
         if self._inflate is None:
             return block
         try:
-            return self._inflate.decompress(block, room)
+            data = self._inflate.decompress(block, room)
         except zlib.error:
-            raise RefusedError("sent a body that is wrongly compressed") from None
+            raise RefusedError(_WRONGLY) from None
+        if self._inflate.unused_data:
+            raise RefusedError(_WRONGLY)
+        return data
 
     def close(self) -> None:
         """See that the end has come.
@@ -40,4 +48,4 @@ class Unzip:
         :raises RefusedError: where it has not.
         """
         if self._inflate is not None and not self._inflate.eof:
-            raise RefusedError("sent a body that is wrongly compressed")
+            raise RefusedError(_WRONGLY)
