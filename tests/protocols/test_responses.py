@@ -1067,3 +1067,77 @@ def test_history_that_goes_back_is_one_that_the_official_sdk_would_send(output):
     )
 
     assert known("responses", body) == body
+
+
+# --- Odd shapes that the official SDK takes ----------------------------------------
+
+
+def test_answer_in_the_background_may_have_no_output_yet():
+    raw = {"id": "resp_1", "status": "queued", "output": None}
+
+    found = responses.parse(raw)
+
+    assert (found.content, found.raw_finish_reason) == ((), "queued")
+
+
+CUSTOM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1"}
+CUSTOM |= {"name": "sql", "input": "SELECT 1"}
+
+
+def test_custom_tool_is_called_with_text_and_answered_in_kind():
+    answer = responses.parse({"status": "completed", "output": [CUSTOM]})
+    told = replace(answer, provider="openai", model=f"openai/{MODEL}").to_message()
+
+    body = sent("Hi", told, Message("tool", [ToolResult("call_1", "1")]))
+
+    (call,) = answer.tool_calls
+    assert (call.id, call.name, call.raw_arguments) == ("call_1", "sql", "SELECT 1")
+    assert answer.finish_reason == "tool_calls"
+    assert known("responses", body) == body
+    assert body["input"][1:] == [
+        CUSTOM,
+        {"type": "custom_tool_call_output", "call_id": "call_1", "output": "1"},
+    ]
+
+
+def test_custom_tool_is_shown_when_it_is_whole():
+    fold = responses.fold()
+    done = {"type": "response.output_item.done", "output_index": 0, "item": CUSTOM}
+
+    (chunk,) = fold.feed(Event(json.dumps(done)))
+
+    assert chunk.tool_call.name == "sql"
+
+
+@pytest.mark.parametrize(
+    "hosted",
+    [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "mcp_call", "id": "mcp_1", "name": "a", "arguments": "{}"},
+        {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "s", "tools": []},
+    ],
+    ids=lambda item: item["type"],
+)
+def test_hosted_tools_do_not_go_back_without_the_reasoning_that_called_them(hosted):
+    hollow = thought(encrypted_content=None)
+    output = [hollow, hosted, called(), message(phase="final_answer")]
+
+    found = responses.parse({"status": "completed", "output": output}).provider_state
+
+    assert [item.get("type", "message") for item in found] == [
+        "function_call",
+        "message",
+    ]
+    assert not any("id" in item for item in found)
+
+
+def test_picture_that_is_given_as_a_file_is_a_picture():
+    (turn,) = items(Message("user", [File(data=PNG)]))
+
+    assert turn["content"] == [
+        {
+            "type": "input_image",
+            "detail": "auto",
+            "image_url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
+        }
+    ]

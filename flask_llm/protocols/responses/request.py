@@ -83,14 +83,22 @@ def _input(prompt: Prompt, quirks: Quirks) -> list[dict[str, Any]]:
     ids = ToolIds()
     system = "developer" if quirks.developer_role else "system"
     items: list[dict[str, Any]] = []
+    custom: set[str] = set()
     for message in prompt.messages:
         if message.role == "system":
             items.append({"role": system, "content": message.text})
         elif message.role == "assistant":
-            items += _assistant(message, prompt, ids, quirks)
+            said = _assistant(message, prompt, ids, quirks)
+            items += said
+            custom |= _custom(said)
         else:
-            items += _user(message, ids)
+            items += _user(message, ids, custom)
     return items
+
+
+def _custom(items: list[dict[str, Any]]) -> set[str]:
+    """Return the calls of custom tools, whose results have a type of their own."""
+    return {item["call_id"] for item in items if item.get("type") == "custom_tool_call"}
 
 
 def _assistant(
@@ -119,11 +127,13 @@ def _said(part: Part, ids: ToolIds, quirks: Quirks) -> dict[str, Any]:
     raise unsendable(part, "A turn of the assistant", "give it in one of the user")
 
 
-def _user(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
+def _user(message: Message, ids: ToolIds, custom: set[str]) -> Iterator[dict[str, Any]]:
     for result in message.tool_results:
+        call_id = ids.result(result.tool_call_id)
+        kind = "custom_tool_call" if call_id in custom else "function_call"
         yield {
-            "type": "function_call_output",
-            "call_id": ids.result(result.tool_call_id),
+            "type": f"{kind}_output",
+            "call_id": call_id,
             "output": _output(result),
         }
     parts = [part for part in message.content if not isinstance(part, ToolResult)]
@@ -151,14 +161,20 @@ def _part(part: Part) -> dict[str, Any]:
         case Text():
             return {"type": "input_text", "text": part.text}
         case Image():
-            source = {"file_id": part.file_id} if part.file_id else {}
-            source = source or {"image_url": part.data_url}
-            return {"type": "input_image", "detail": part.detail or "auto"} | source
+            return _image(part, part.detail)
+        case File() if (part.media_type or "").startswith("image/"):
+            return _image(part)
         case File() if (part.media_type or "").startswith("audio/"):
             raise unsendable(part, "Responses", "ask one of the gpt-audio models")
         case File():
             return {"type": "input_file"} | _file(part)
     raise unsendable(part, "A turn of the user", "give it in one of the assistant")
+
+
+def _image(media: Media, detail: str | None = None) -> dict[str, Any]:
+    source = {"file_id": media.file_id} if media.file_id else {}
+    source = source or {"image_url": media.data_url}
+    return {"type": "input_image", "detail": detail or "auto"} | source
 
 
 def _file(file: File) -> dict[str, Any]:

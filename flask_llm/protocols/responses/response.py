@@ -16,6 +16,9 @@ _FINISH = {
     "cancelled": "error",
     None: "stop",
 }
+CALLS = {"function_call", "custom_tool_call"}
+"""Items that call a tool of the caller's; a custom one takes plain text."""
+
 _CUT_SHORT = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -26,7 +29,7 @@ def parse(raw: Mapping[str, Any]) -> Completion:
     One that is worked on in the background (``queued``, ``in_progress``) is empty,
     and its ``response_id`` is what to ask for it with.
     """
-    items = array(raw["output"])
+    items = array(raw["output"] or [])
     status = word(raw.get("status"))
     return Completion(
         content=tuple(_parts(items)),
@@ -52,7 +55,7 @@ def _parts(items: list[Item]) -> list[Part]:
     parts: list[Part] = []
     phase = None
     for item in items:
-        if item["type"] == "function_call":
+        if item["type"] in CALLS:
             parts.append(read_call(item))
         elif item["type"] == "message" and (text := read_text(item)):
             last = parts[-1] if parts else None
@@ -65,8 +68,9 @@ def _parts(items: list[Item]) -> list[Part]:
 
 
 def read_call(item: Item) -> ToolCall:
-    """Read a ``function_call`` item."""
-    return ToolCall.from_wire(item["call_id"], item["name"], item.get("arguments", ""))
+    """Read a call that is for the caller to run."""
+    arguments = item.get("arguments", item.get("input", ""))
+    return ToolCall.from_wire(item["call_id"], item["name"], arguments)
 
 
 def read_text(item: Item) -> str:
@@ -98,7 +102,7 @@ def _finish(status: str | None, raw: Mapping[str, Any], items: list[Item]) -> st
         reason = word(dig(raw, "incomplete_details", "reason"))
         return _CUT_SHORT.get(reason or "", "other")
     finish = _FINISH.get(status, "other")
-    if finish == "stop" and any(item["type"] == "function_call" for item in items):
+    if finish == "stop" and any(item["type"] in CALLS for item in items):
         return "tool_calls"
     if finish == "stop" and any(_refusal(item) for item in items):
         return "content_filter"
@@ -109,13 +113,14 @@ def _state(items: list[Item]) -> list[Item] | None:
     """Return the items to send back, where our own parts do not say it all.
 
     Reasoning goes with the item that follows it or not at all, and not without its
-    content. Where one has lost that, all go, and with them the ids that refer to them.
+    content. Where one has lost that, all go, and with them the ids that refer to them,
+    and the tools that OpenAI ran itself, whose items need theirs.
     """
     kept = list(items)
     while kept and kept[-1]["type"] == "reasoning":
         kept.pop()
     if any(_is_hollow(item) for item in kept):
-        kept = [_alone(item) for item in kept if item["type"] != "reasoning"]
+        kept = [_alone(item) for item in kept if item["type"] in {"message", *CALLS}]
     return None if all(_is_plain(item) for item in kept) else kept
 
 

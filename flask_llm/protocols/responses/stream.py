@@ -9,7 +9,12 @@ from flask_llm.chat import Chunk
 from flask_llm.protocols.base import JsonFold, array, string
 from flask_llm.protocols.problems import in_band
 from flask_llm.protocols.responses.errors import error, failed_answer
-from flask_llm.protocols.responses.response import read_call, read_text, read_thought
+from flask_llm.protocols.responses.response import (
+    CALLS,
+    read_call,
+    read_text,
+    read_thought,
+)
 
 _ENDS = {
     "response.completed",
@@ -160,7 +165,7 @@ class _Fold(JsonFold):
             text := _rest(read_text(grown), read_text(whole))
         ):
             yield Chunk(text)
-        if whole["type"] == "function_call":
+        if whole["type"] in CALLS:
             yield Chunk(tool_call=read_call(whole))
         self._whole[index] = whole
 
