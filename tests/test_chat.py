@@ -388,7 +388,8 @@ def test_media_of_a_result_are_images_and_files():
         ('{"a": ', {}, '{"a": ', False),
         ("[1]", {}, "[1]", False),
         ([1], {}, "[1]", False),
-        (None, {}, "null", False),
+        (None, {}, "{}", True),
+        ("null", {}, "{}", True),
         ('{"a": NaN}', {}, '{"a": NaN}', False),
     ],
 )

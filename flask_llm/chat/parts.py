@@ -51,7 +51,12 @@ class ToolCall:
 
     @classmethod
     def from_wire(cls, call_id: str, name: str, arguments: object) -> Self:
-        """Read arguments that came as JSON text, as an object, or as neither."""
+        """Read arguments that came as JSON text, as an object, or as neither.
+
+        None, and the word ``null``, stand for a function without parameters.
+        """
+        if arguments in (None, "null"):
+            arguments = {}
         if isinstance(arguments, dict):
             return cls(call_id, name, arguments)
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)

@@ -162,9 +162,14 @@ def dig(value: Any, *path: str) -> Any:
 
 
 def count(usage: Any, *path: str) -> int:
-    """Read a token count, 0 where it is missing, null or no count."""
+    """Read a token count, 0 where it is missing, null or no count.
+
+    Some servers write whole numbers as floats.
+    """
     value = dig(usage, *path)
-    return value if isinstance(value, int) and value > 0 else 0
+    if isinstance(value, float) and value.is_integer():
+        return max(0, int(value))
+    return value if type(value) is int and value > 0 else 0
 
 
 def word(value: object) -> str | None:

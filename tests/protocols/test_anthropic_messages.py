@@ -674,3 +674,13 @@ def test_code_and_request_id_are_read_from_the_body():
     assert found.code == "contract_spend_limit_reached"
     assert found.provider_request_id == "req_1"
     assert not found.is_retryable
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [{"type": "thinking", "signature": "Eq"}, {"type": "redacted_thinking"}]],
+)
+def test_answer_that_shows_nothing_is_an_empty_one(content):
+    found = anthropic.parse({"content": content, "stop_reason": "end_turn"})
+
+    assert (found.content, found.reasoning) == ((), None)

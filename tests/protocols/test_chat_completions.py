@@ -640,3 +640,110 @@ def test_request_that_never_fits_is_told_from_one_that_has_to_wait():
     later = chat.error(Reply(status=429, body=body, headers={"retry-after": "2"}))
 
     assert (never.is_retryable, later.is_retryable) == (False, True)
+
+
+# --- Odd shapes that official SDKs take --------------------------------------------
+
+
+@pytest.mark.parametrize("written", [None, "null", "", "{}", {}])
+def test_tool_without_parameters_may_be_called_with_nothing(written):
+    function = {"name": "now", "arguments": written}
+    calls = [{"id": "c1", "function": function}]
+
+    (call,) = chat.parse(answer(tool_calls=calls)).tool_calls
+    fold, chunks = fed(chunk(tool_calls=[{"index": 0} | calls[0]]), chunk("tool_calls"))
+
+    assert (call.arguments, call.valid) == ({}, True)
+    assert [found.tool_call for found in chunks] == [call]
+    assert chat.parse(fold.raw).tool_calls == (call,)
+
+
+def test_answer_without_a_message_is_an_empty_one():
+    assert chat.parse({"choices": [{"message": None}]}).content == ()
+
+
+def test_whole_numbers_written_as_floats_are_counted():
+    usage = {"prompt_tokens": 12.0, "completion_tokens": 3.0, "total_tokens": 15.0}
+
+    found = chat.parse(answer(content="Hi") | {"usage": usage}).usage
+
+    assert (found.input_tokens, found.output_tokens) == (12, 3)
+    assert type(found.input_tokens) is int
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("sensitive", "content_filter"),
+        ("network_error", "error"),
+        ("insufficient_system_resource", "error"),
+        ("model_context_window_exceeded", "length"),
+        ("eos", "stop"),
+    ],
+)
+def test_servers_have_words_of_their_own_for_the_end(reason, expected):
+    raw = {"choices": [{"message": {"content": "Hi"}, "finish_reason": reason}]}
+
+    assert chat.parse(raw).finish_reason == expected
+
+
+def test_older_form_of_calls_streams_too():
+    _, chunks = fed(
+        chunk(function_call={"name": "weather", "arguments": '{"city"'}),
+        chunk(function_call={"arguments": ': "Oslo"}'}),
+        chunk("function_call"),
+    )
+
+    assert [found.tool_call for found in chunks] == [
+        ToolCall("call_0", "weather", {"city": "Oslo"}, '{"city": "Oslo"}')
+    ]
+
+
+def test_custom_tool_streams_its_name_and_input():
+    start = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "sql"}}
+    pieces = [{"index": 0, "custom": {"input": text}} for text in ("SELECT ", "1")]
+
+    _, chunks = fed(*(chunk(tool_calls=[it]) for it in [start, *pieces]), "[DONE]")
+
+    (call,) = (found.tool_call for found in chunks)
+    assert (call.name, call.raw_arguments) == ("sql", "SELECT 1")
+
+
+def test_calls_that_come_together_without_index_and_id_are_told_by_place():
+    calls = [{"function": {"name": name, "arguments": "{}"}} for name in "ab"]
+
+    _, chunks = fed(chunk(tool_calls=calls), chunk("tool_calls"))
+
+    assert [found.tool_call.name for found in chunks] == ["a", "b"]
+
+
+def test_piece_without_index_and_id_belongs_to_the_latest_call():
+    _, chunks = fed(
+        chunk(tool_calls=[{"id": "1", "function": {"name": "a", "arguments": "{}"}}]),
+        chunk(tool_calls=[{"id": "2", "function": {"name": "b"}}]),
+        chunk(tool_calls=[{"function": {"arguments": '{"c": 4}'}}]),
+        chunk("tool_calls"),
+    )
+
+    assert [found.tool_call.arguments for found in chunks] == [{}, {"c": 4}]
+
+
+def test_streamed_answer_keeps_what_has_no_name_here():
+    cited = [{"type": "url_citation", "url_citation": {"url": page}} for page in "ab"]
+    first, second = chunk(annotations=cited[:1]), chunk("stop", annotations=cited[1:])
+    first["choices"][0]["logprobs"] = {"content": [{"token": "He"}], "refusal": None}
+    second["choices"][0]["logprobs"] = {"content": [{"token": "y"}], "refusal": None}
+    sound = chunk(audio={"id": "au_1", "data": "AA", "transcript": "He"})
+    rest = chunk(audio={"data": "BB", "transcript": "y"})
+
+    fold, _ = fed(first | {"citations": ["https://a"]}, sound, rest, second)
+
+    choice = fold.raw["choices"][0]
+    assert fold.raw["citations"] == ["https://a"]
+    assert choice["message"]["annotations"] == cited
+    assert choice["message"]["audio"] == {
+        "id": "au_1",
+        "data": "AABB",
+        "transcript": "Hey",
+    }
+    assert choice["logprobs"]["content"] == [{"token": "He"}, {"token": "y"}]

@@ -648,3 +648,13 @@ def test_reason_and_field_are_read_from_the_details():
 
     assert (found.code, found.param) == ("SOMETHING", "generation_config.top_p")
     assert found.type == "INVALID_ARGUMENT"
+
+
+def test_part_without_its_text_is_passed_over():
+    parts = [{"text": None}, {"text": None, "thought": True}, {"text": "Hi"}]
+    raw = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    fold = google.fold()
+
+    (chunk,) = fold.feed(Event(json.dumps(raw)))
+
+    assert chunk.text == google.parse(raw).text == google.parse(fold.raw).text == "Hi"

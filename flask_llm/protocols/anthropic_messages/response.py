@@ -22,8 +22,10 @@ _FINISH = {
 @readable
 def parse(raw: Mapping[str, Any]) -> Completion:
     """Turn an answer, whole or put together by the fold, into a completion."""
-    blocks = array(raw["content"])
-    thoughts = [block["thinking"] for block in blocks if block["type"] == "thinking"]
+    blocks = array(raw["content"] or [])
+    thoughts = [
+        block.get("thinking") or "" for block in blocks if block["type"] == "thinking"
+    ]
     reason = word(raw.get("stop_reason"))
     return Completion(
         content=joined(_parts(blocks)),

@@ -105,7 +105,7 @@ class _Fold(JsonFold):
             case "message":
                 # A server that does not stream sends the answer as it is.
                 self._head = dict(body)
-                for index, block in enumerate(array(body["content"])):
+                for index, block in enumerate(array(body["content"] or [])):
                     yield from self._start(index, block)
                     yield from self._stop(index)
 

@@ -14,11 +14,16 @@ from flask_llm.providers import ECHOED
 _FINISH = {
     "stop": "stop",
     "length": "length",
-    "model_length": "length",
+    "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",  # Z.ai
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
+    "sensitive": "content_filter",  # Z.ai
+    "eos": "stop",  # Together
     "error": "error",
+    "network_error": "error",  # Z.ai
+    "insufficient_system_resource": "error",  # DeepSeek
     None: "stop",
 }
 
@@ -27,11 +32,13 @@ _FINISH = {
 def parse(raw: Mapping[str, Any]) -> Completion:
     """Turn an answer, whole or put together by the fold, into a completion."""
     choice = array(raw["choices"])[0]
-    message = choice["message"]
+    message = choice["message"] or {}
     reason = word(choice.get("finish_reason"))
     said, thought = read_content(message.get("content"))
     content: list[Part] = [Text(said)] if said else []
-    content += [read_call(number, call) for number, call in enumerate(_calls(message))]
+    content += [
+        read_call(number, call) for number, call in enumerate(calls_in(message))
+    ]
     reported = reported_cost(raw)
     return Completion(
         content=tuple(content),
@@ -77,16 +84,18 @@ def read_thought(message: Mapping[str, Any]) -> str:
     return "".join(filter(None, thoughts))
 
 
-def _calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def calls_in(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the tool calls of a message or a piece of one, in the older form too."""
     calls = list(message.get("tool_calls") or ())
-    if not calls and dig(message, "function_call", "name"):
-        calls = [{"function": message["function_call"]}]
+    older = "function_call"  # which some servers send empty
+    if not calls and (dig(message, older, "name") or dig(message, older, "arguments")):
+        calls = [{"function": message[older]}]
     return calls
 
 
 def read_call(number: int, call: Mapping[str, Any]) -> ToolCall:
     """Read a tool call; one that has no id gets its number."""
-    function = call.get("function") or call.get("custom") or {}
+    function = function_of(call)
     return ToolCall.from_wire(
         word(call.get("id")) or f"call_{number}",
         function["name"],
@@ -94,11 +103,16 @@ def read_call(number: int, call: Mapping[str, Any]) -> ToolCall:
     )
 
 
+def function_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the name and arguments of a call, of a custom tool too."""
+    return call.get("function") or call.get("custom") or {}
+
+
 def _finish(raw: str | None, message: Mapping[str, Any]) -> str:
     reason = _FINISH.get(raw, "other")
     if reason == "stop" and message.get("refusal"):
         return "content_filter"
-    return "tool_calls" if reason == "stop" and _calls(message) else reason
+    return "tool_calls" if reason == "stop" and calls_in(message) else reason
 
 
 def _usage(raw: Mapping[str, Any]) -> Usage:

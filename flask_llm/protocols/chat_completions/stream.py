@@ -9,11 +9,31 @@ from flask_llm.chat import Chunk
 from flask_llm.protocols.base import JsonFold, present
 from flask_llm.protocols.chat_completions.errors import error
 from flask_llm.protocols.chat_completions.response import (
+    calls_in,
+    function_of,
     read_call,
     read_content,
     read_thought,
 )
 from flask_llm.wire import Event
+
+_PASSING = {"choices", "error", "object", "obfuscation"}
+"""Fields of an event that say nothing of the whole answer."""
+
+_READ = {
+    "content",
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "refusal",
+    "role",
+    "tool_calls",
+}
+"""Fields of a message that are put together one by one; others grow as they come."""
+
+_GROWING = {"data", "summary", "text", "transcript"}
+"""Fields of a part of which each event brings a piece."""
 
 
 class _Fold(JsonFold):
@@ -25,6 +45,7 @@ class _Fold(JsonFold):
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._extra: dict[str, Any] = {}
+        self._logprobs: dict[str, Any] = {}
         self._calls: list[dict[str, Any]] = []
         self._shown = 0
         self._finish: str | None = None
@@ -48,6 +69,8 @@ class _Fold(JsonFold):
         if self._calls:
             message["tool_calls"] = self._calls
         choice = {"index": 0, "message": message, "finish_reason": self._finish}
+        if self._logprobs:
+            choice["logprobs"] = self._logprobs
         return self._head | {"choices": [choice]}
 
     def feed(self, event: Event) -> Iterator[Chunk]:
@@ -58,9 +81,9 @@ class _Fold(JsonFold):
         return super().feed(event)
 
     def _take(self, body: dict[str, Any]) -> Iterator[Chunk]:
-        for name in ("id", "model", "service_tier", "usage", "x_groq"):
-            if body.get(name):
-                self._head[name] = body[name]
+        for name, value in body.items():
+            if value and name not in _PASSING:
+                self._head[name] = value
         for choice in body.get("choices") or ():
             if not choice.get("index"):
                 yield from self._choice(choice)
@@ -79,8 +102,14 @@ class _Fold(JsonFold):
             self._extra["refusal"] = self._extra.get("refusal", "") + delta["refusal"]
         for detail in delta.get("reasoning_details") or ():
             _add_detail(self._extra.setdefault("reasoning_details", []), detail)
-        for call in delta.get("tool_calls") or ():
-            self._merge(call)
+        calls = calls_in(delta)
+        for place, call in enumerate(calls):
+            self._merge(call, place if len(calls) > 1 else None)
+        for name, value in delta.items():
+            if value and name not in _READ:
+                self._extra[name] = _grown(self._extra.get(name), value)
+        if choice.get("logprobs"):
+            self._logprobs = _grown(self._logprobs, choice["logprobs"])
         if choice.get("finish_reason") and self._finish is None:
             self._finish = choice["finish_reason"]
             yield from self._complete()
@@ -92,14 +121,21 @@ class _Fold(JsonFold):
             yield Chunk(tool_call=read_call(self._shown, call))
             self._shown += 1
 
-    def _merge(self, piece: Mapping[str, Any]) -> None:
-        function = piece.get("function") or {}
-        call = self._find(piece.get("index"), piece.get("id"))
+    def _merge(self, piece: Mapping[str, Any], place: int | None) -> None:
+        """Add a piece to its call.
+
+        :param place: of the piece, where several come at once.
+        """
+        function = function_of(piece)
+        index = piece.get("index")
+        if index is None and not piece.get("id"):
+            index = place
+        call = self._find(index, piece.get("id"))
         if piece.get("id"):
             call["id"] = piece["id"]
         if function.get("name"):
             call["function"]["name"] = function["name"]
-        arguments = function.get("arguments")
+        arguments = function.get("arguments", function.get("input"))
         if isinstance(arguments, str):
             call["function"]["arguments"] += arguments
         elif arguments is not None:
@@ -133,10 +169,23 @@ def _add_detail(details: list[dict[str, Any]], piece: Mapping[str, Any]) -> None
     index, kind = piece.get("index"), piece.get("type")
     if index is None or (last.get("index"), last.get("type")) != (index, kind):
         details.append(dict(piece))
-        return
-    for name, value in present(piece).items():
-        grows = name in {"text", "summary"} and isinstance(last.get(name), str)
-        last[name] = last[name] + value if grows else value
+    else:
+        details[-1] = _grown(last, piece)
+
+
+def _grown(known: Any, piece: Any, name: str = "") -> Any:
+    """Lay a piece of JSON over what is known: lists grow, and some texts do."""
+    match known, piece:
+        case list(), list():
+            return known + piece
+        case dict(), dict():
+            fields = present(piece).items()
+            return known | {
+                key: _grown(known.get(key), new, key) for key, new in fields
+            }
+        case str(), str() if name in _GROWING:
+            return known + piece
+    return piece
 
 
 def fold() -> _Fold:

@@ -66,7 +66,7 @@ def parse(raw: Mapping[str, Any]) -> Completion:
     parts = array((candidate.get("content") or {}).get("parts") or [])
     reason = word(candidate.get("finishReason"))
     thoughts = [
-        part["text"] for part in parts if part.get("thought") and "text" in part
+        part["text"] for part in parts if part.get("thought") and part.get("text")
     ]
     return Completion(
         content=joined(_parts(parts)),
@@ -90,7 +90,7 @@ def _parts(parts: list[Mapping[str, Any]]) -> Iterator[Part]:
         if "functionCall" in part:
             yield read_call(number, part["functionCall"])
             number += 1
-        elif "text" in part and not part.get("thought"):
+        elif part.get("text") and not part.get("thought"):
             yield Text(part["text"])
 
 

@@ -62,7 +62,7 @@ class _Fold(JsonFold):
         if "functionCall" in part:
             yield Chunk(tool_call=read_call(self._calls, part["functionCall"]))
             self._calls += 1
-        piece = string(part.get("text", ""))
+        piece = string(part.get("text") or "")
         last, pieces = self._parts[-1] if self._parts else ({}, [])
         same = last.keys() == part.keys() and last.get("thought") == part.get("thought")
         if same and part.keys() in _PLAIN:
