@@ -102,6 +102,20 @@ ROWS = [
         ("DASHSCOPE_API_KEY",),
     ),
     (
+        "crusoe",
+        "chat_completions",
+        "https://api.inference.crusoecloud.com/v1",
+        "bearer",
+        ("CRUSOE_API_KEY",),
+    ),
+    (
+        "heroku",
+        "chat_completions",
+        "https://us.inference.heroku.com/v1",
+        "bearer",
+        ("INFERENCE_KEY",),
+    ),
+    (
         "huggingface",
         "chat_completions",
         "https://router.huggingface.co/v1",
@@ -157,6 +171,12 @@ URL_NAMES = [
         "AZURE_OPENAI_ENDPOINT",
         "https://me.openai.azure.com/openai/v1/",
         "https://me.openai.azure.com/openai/v1",
+    ),
+    (
+        "heroku",
+        "INFERENCE_URL",
+        "https://eu.inference.heroku.com",
+        "https://eu.inference.heroku.com/v1",
     ),
 ]
 

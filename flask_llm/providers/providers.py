@@ -190,14 +190,17 @@ def _is_openai(host: str) -> bool:
     return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
+_ENDINGS = {"azure": "/openai/v1", "heroku": "/v1"}
+"""How base URLs end that the providers' own variables give without it."""
+
+
 def _checked(provider: Provider, base_url: str) -> str:
     try:
         checked = str(url(base_url))
     except ValueError as error:
         raise ConfigError(f"{' or '.join(provider.url_names)}: {error}.") from None
-    if provider.name == "azure" and not checked.endswith("/openai/v1"):
-        checked += "/openai/v1"
-    return checked
+    ending = _ENDINGS.get(provider.name, "")
+    return checked if checked.endswith(ending) else checked + ending
 
 
 def _found(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:

@@ -132,6 +132,13 @@ BUILT_IN: tuple[Provider, ...] = (
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "DASHSCOPE_API_KEY",
     ),
+    _compatible("crusoe", "https://api.inference.crusoecloud.com/v1", "CRUSOE_API_KEY"),
+    Provider(
+        name="heroku",
+        base_url="https://us.inference.heroku.com/v1",
+        key_names=("INFERENCE_KEY",),
+        url_names=("INFERENCE_URL",),
+    ),
     _compatible("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN"),
     _local(
         "ollama",

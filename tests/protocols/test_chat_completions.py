@@ -747,3 +747,19 @@ def test_streamed_answer_keeps_what_has_no_name_here():
         "transcript": "Hey",
     }
     assert choice["logprobs"]["content"] == [{"token": "He"}, {"token": "y"}]
+
+
+@pytest.mark.parametrize("empty", [[], ""])
+def test_turn_of_the_model_that_is_empty_is_left_out(empty):
+    turns = [Message("user", "Hi"), Message("assistant", empty), Message("user", "So?")]
+
+    assert [turn["content"] for turn in sent(*turns)["messages"]] == ["Hi", "So?"]
+
+
+def test_what_a_tool_returned_beside_text_goes_by_the_name_of_the_tool():
+    called = Message("assistant", [ToolCall("call_1", "weather", {})])
+    picture = ToolResult("call_1", "Here.", media=(Image(data=PNG),))
+
+    *_, said = sent("Hi", called, Message("tool", [picture]))["messages"]
+
+    assert said["content"][0]["text"] == "The tool weather returned:"

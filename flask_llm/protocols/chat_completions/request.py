@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask_llm.chat import (
@@ -77,6 +77,7 @@ def _messages(
     ids = ToolIds(short=quirks.short_tool_ids)
     turns: list[dict[str, Any]] = []
     returned: list[Part] = []
+    names: dict[str, str] = {}
     if prompt.system:
         turns.append({"role": system, "content": prompt.system})
     for message in prompt.messages:
@@ -88,10 +89,12 @@ def _messages(
         elif message.role == "assistant":
             state = message.state_for(prompt.provider, prompt.model) or {}
             echo = {key: state[key] for key in quirks.echo if key in state}
-            turns.append(_assistant(message, quirks, ids) | echo)
+            if any(part != Text("") for part in message.content):
+                turns.append(_assistant(message, quirks, ids) | echo)
+            names |= {call.id: call.name for call in message.tool_calls}
         else:
             turns.extend(_results(message, ids))
-            returned += _returned(message)
+            returned += _returned(message, names)
             parts: list[Part] = [
                 part for part in message.content if not isinstance(part, ToolResult)
             ]
@@ -126,14 +129,18 @@ def _results(message: Message, ids: ToolIds) -> Iterator[dict[str, Any]]:
         }
 
 
-def _returned(message: Message) -> Iterator[Part]:
+def _returned(message: Message, names: Mapping[str, str]) -> Iterator[Part]:
     """Give what tools returned beside text, for the user to say after all results.
 
     A turn of a tool holds text alone.
+
+    :param names: of the tools that were called, by the id of the call.
     """
     for result in message.tool_results:
         if result.media:
-            yield Text(f"The tool {result.name or result.tool_call_id} returned:")
+            call_id = result.tool_call_id
+            name = result.name or names.get(call_id, call_id)
+            yield Text(f"The tool {name} returned:")
             yield from result.media
 
 
