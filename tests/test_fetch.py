@@ -388,6 +388,14 @@ def test_name_that_leads_to_a_private_address_is_refused(address):
     assert server.accepted == 0
 
 
+def test_error_does_not_tell_a_name_of_the_inside_from_none():
+    with serving(answering(reply(PNG)), host=PUBLIC) as server:
+        inside = refusal_of(server, resolve=Names(pics_example=[["10.0.0.7"]]))
+        nowhere = refusal_of(server, resolve=Names())
+
+    assert inside == nowhere
+
+
 def test_one_private_address_among_public_ones_is_enough_to_refuse():
     resolve = Names(pics_example=[[PUBLIC, "127.0.0.1"]])
 

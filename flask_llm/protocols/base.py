@@ -172,6 +172,11 @@ def count(usage: Any, *path: str) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
+def counts(usage: object, *names: str) -> bool:
+    """Tell whether a usage object holds any of some counts: without, none is known."""
+    return any(isinstance(dig(usage, name), int | float) for name in names)
+
+
 def word(value: object) -> str | None:
     """Read a string with something in it, None where it is none."""
     return value if isinstance(value, str) and value else None

@@ -205,9 +205,8 @@ class Fetcher:
             _check_time(patience)
         except OSError:
             found = []
-        if not found:
-            raise RefusedError("has no address")
-        if not all(map(self._is_public, found)):
+        # In one sentence: a stranger is not to learn which names there are inside.
+        if not found or not all(map(self._is_public, found)):
             raise RefusedError("is not on the public internet")
         return found
 

@@ -271,6 +271,16 @@ def test_server_says_how_long_to_wait_and_whether_to_try_again(protocol):
     assert found.is_retryable is False
 
 
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS.keys() - {"generate_content"}))
+def test_usage_without_counts_is_not_known(protocol):
+    """Google is another matter: it leaves out what is zero."""
+    raw = whole(f"{protocol}/text")
+
+    found = PROTOCOLS[protocol].parse(raw | {"usage": {"service_tier": "standard"}})
+
+    assert found.usage.source == "estimated"
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("raw", [None, [], {}, "text", 5, {"content": 1}])
 def test_what_is_no_answer_cannot_be_read(protocol, raw):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask_llm.chat import Completion, Part, Text, ToolCall, Usage
-from flask_llm.protocols.base import array, count, dig, joined, readable, word
+from flask_llm.protocols.base import array, count, counts, dig, joined, readable, word
 
 _FINISH = {
     "end_turn": "stop",
@@ -72,7 +72,7 @@ def _state(blocks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
 
 
 def _usage(usage: object) -> Usage:
-    if not isinstance(usage, Mapping) or not usage:
+    if not counts(usage, "input_tokens", "output_tokens"):
         return Usage(source="estimated")
     read = count(usage, "cache_read_input_tokens")
     written = count(usage, "cache_creation_input_tokens")

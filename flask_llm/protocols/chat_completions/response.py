@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from flask_llm.chat import Completion, Part, Text, ToolCall, Usage
-from flask_llm.protocols.base import array, count, dig, readable, string, word
+from flask_llm.protocols.base import array, count, counts, dig, readable, string, word
 from flask_llm.providers import ECHOED
 
 _FINISH = {
@@ -117,7 +117,7 @@ def _finish(raw: str | None, message: Mapping[str, Any]) -> str:
 
 def _usage(raw: Mapping[str, Any]) -> Usage:
     usage = raw.get("usage") or dig(raw, "x_groq", "usage")
-    if not isinstance(usage, Mapping) or not usage:
+    if not counts(usage, "prompt_tokens", "completion_tokens"):
         return Usage(source="estimated")
     output = count(usage, "completion_tokens")
     reasoning = count(usage, "completion_tokens_details", "reasoning_tokens")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask_llm.chat import Completion, Part, Text, ToolCall, Usage
-from flask_llm.protocols.base import array, count, dig, readable, string, word
+from flask_llm.protocols.base import array, count, counts, dig, readable, string, word
 
 Item = Mapping[str, Any]
 
@@ -153,7 +153,7 @@ def _is_plain(item: Item) -> bool:
 
 def _usage(raw: Mapping[str, Any]) -> Usage:
     usage = raw.get("usage")
-    if not isinstance(usage, Mapping) or not usage:
+    if not counts(usage, "input_tokens", "output_tokens"):
         return Usage(source="estimated")
     return Usage(
         input_tokens=count(usage, "input_tokens"),
