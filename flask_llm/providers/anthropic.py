@@ -28,6 +28,9 @@ BUDGETS = {
 }
 """Efforts in tokens, for models that know no efforts."""
 
+LEAST_MAX_TOKENS = 32_000
+"""What every model that thinks with a number of tokens can put out: Opus 4 no more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:

@@ -448,6 +448,31 @@ def test_effort_is_said_in_the_way_of_the_generation(model, effort, expected):
     assert {key: value for key, value in reasoning.items() if value} == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "reasoning", "budget", "cap"),
+    [
+        ("claude-haiku-4-5", "minimal", 1_024, 5_120),
+        ("claude-haiku-4-5", "high", 16_384, 20_480),
+        ("claude-opus-4-1", "max", 27_904, 32_000),
+        ("claude-haiku-4-5", 8_192, 8_192, 12_288),
+        ("claude-sonnet-4-6", 8_192, 8_192, 12_288),
+    ],
+)
+def test_thinking_leaves_room_for_the_answer(model, reasoning, budget, cap):
+    body = sent(model=model, reasoning=reasoning)
+
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": budget}
+    assert body["max_tokens"] == cap
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning"),
+    [("claude-haiku-4-5", "none"), ("claude-haiku-4-5", 0), ("claude-opus-5-5", 9_000)],
+)
+def test_cap_is_the_usual_one_where_no_tokens_are_to_think_with(model, reasoning):
+    assert sent(model=model, reasoning=reasoning)["max_tokens"] == anthropic.MAX_TOKENS
+
+
 def test_reasoning_without_room_for_it_names_the_cure():
     with pytest.raises(InvalidRequestError, match="set max_tokens higher") as caught:
         sent(model="claude-haiku-4-5", reasoning="low", max_tokens=500)

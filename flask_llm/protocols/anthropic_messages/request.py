@@ -30,7 +30,12 @@ from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import fit, instructed
 from flask_llm.providers import Provider
-from flask_llm.providers.anthropic import BUDGETS, LEAST_BUDGET, traits
+from flask_llm.providers.anthropic import (
+    BUDGETS,
+    LEAST_BUDGET,
+    LEAST_MAX_TOKENS,
+    traits,
+)
 from flask_llm.wire import Call
 
 VERSION = "2026-10-21"
@@ -55,7 +60,7 @@ def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     system, messages = split_system(prompt if wanted else instructed(prompt))
     body: dict[str, Any] = {
         "model": prompt.model,
-        "max_tokens": prompt.max_tokens or MAX_TOKENS,
+        "max_tokens": prompt.max_tokens or _room(prompt),
         "messages": _messages(prompt, messages),
     }
     body |= present(
@@ -230,6 +235,19 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return fields
 
 
+def _room(prompt: Prompt) -> int:
+    """Return the cap for an answer that the caller sets none for.
+
+    A number of tokens to think with counts towards it, and stands beside ours.
+    """
+    model, asked = traits(prompt.model), prompt.reasoning
+    if model.takes_budget and isinstance(asked, int):
+        return MAX_TOKENS + asked
+    if model.budget and prompt.effort not in {None, "none"}:
+        return min(MAX_TOKENS + BUDGETS[prompt.effort or ""], LEAST_MAX_TOKENS)
+    return MAX_TOKENS
+
+
 def _reasoning(prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     """Say how much to reason, in the way of the model's generation.
 
@@ -242,7 +260,8 @@ def _reasoning(prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     if model.takes_budget and isinstance(prompt.reasoning, int):
         return _enabled(prompt.reasoning)
     if model.budget:
-        return _enabled(_budget(effort, max_tokens))
+        room = max_tokens - 1 if prompt.max_tokens else max_tokens - MAX_TOKENS
+        return _enabled(_budget(effort, room))
     return {
         "thinking": {"type": "adaptive", "display": "summarized"},
         "output_config": {"effort": model.effort(effort)},
@@ -253,13 +272,13 @@ def _enabled(tokens: int) -> dict[str, Any]:
     return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
 
 
-def _budget(effort: str, max_tokens: int) -> int:
+def _budget(effort: str, room: int) -> int:
     """Put an effort in tokens, which must leave room for the answer."""
-    budget = min(BUDGETS[effort], max_tokens - 1)
+    budget = min(BUDGETS[effort], room)
     if budget < LEAST_BUDGET:
         raise InvalidRequestError(
             f"This model reasons with {LEAST_BUDGET} tokens or more, which count "
-            f"towards max_tokens={max_tokens}; set max_tokens higher.",
+            "towards max_tokens and must be fewer; set max_tokens higher.",
             param="max_tokens",
         )
     return budget
