@@ -224,6 +224,7 @@ def test_report_is_made_of_numbers_and_strings_only(app, emulator):
     total = usage(app).json["total"]
 
     assert isinstance(total["cost_usd"], str)
+    assert total.pop("unpriced_share") == 0.0
     assert {type(value) for value in total.values()} == {str, int}
 
 

@@ -6,10 +6,10 @@ import json
 
 import click
 
-from flask_llm.cli.group import llm_cli
+from flask_llm.cli.group import llm_cli, named_options
 from flask_llm.state import current_state
-from flask_llm.usage import Report, read_query
-from flask_llm.usage.reports import BadQuery, Line, usd
+from flask_llm.usage import EVERYTHING, Report, read_query
+from flask_llm.usage.reports import Line, usd
 
 BAR_WIDTH = 24
 
@@ -24,11 +24,9 @@ BAR_WIDTH = 24
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def usage(*, as_json: bool, **parameters: str) -> None:
     """Show what was used and what it cost."""
-    try:
+    with named_options():
         query = read_query(parameters.items())
-    except BadQuery as error:
-        raise click.UsageError(f"--{error}") from error
-    report = current_state().reports.run(query)
+        report = current_state().reports.run(query, EVERYTHING)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:

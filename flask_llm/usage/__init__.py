@@ -5,12 +5,23 @@ from flask_llm.usage.batches import BatchLedger
 from flask_llm.usage.database import Database
 from flask_llm.usage.journal import Journal
 from flask_llm.usage.ledger import Ledger
-from flask_llm.usage.reports import Query, Report, Reports, read_query
+from flask_llm.usage.purge import Purge
+from flask_llm.usage.rebuild import Rebuild
+from flask_llm.usage.reports import (
+    EVERYTHING,
+    Query,
+    Report,
+    Reports,
+    Requests,
+    Scope,
+    read_query,
+)
 from flask_llm.usage.rows import Entry, Outcome, Reservation, share
 from flask_llm.usage.spend import Hold, NoRoom, Share, Standing
 from flask_llm.usage.writer import Charges
 
 __all__ = [
+    "EVERYTHING",
     "BatchLedger",
     "Charges",
     "Database",
@@ -20,10 +31,14 @@ __all__ = [
     "Ledger",
     "NoRoom",
     "Outcome",
+    "Purge",
     "Query",
+    "Rebuild",
     "Report",
     "Reports",
+    "Requests",
     "Reservation",
+    "Scope",
     "Share",
     "Standing",
     "as_batch",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -23,12 +23,18 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import column
 
 from flask_llm.errors import ConfigError, LLMError
 from flask_llm.forks import after_fork
+from flask_llm.usage.conflicts import TRIES, is_given_up
 from flask_llm.usage.models import REVISION, VERSION_TABLE
 
 CURE = "run: flask llm db upgrade"
@@ -38,6 +44,8 @@ PATIENCE_SECONDS = 5
 
 SILENCE_SECONDS = 60
 """How long a connection may be silent within one statement; migrations take theirs."""
+
+Result = TypeVar("Result")
 
 _POSTGRES = {
     "connect_timeout": PATIENCE_SECONDS,
@@ -115,6 +123,21 @@ class Database:
             self.prepare()
         with self.engine.begin() as connection:
             yield connection
+
+    def do(self, work: Callable[[Connection], Result]) -> Result:
+        """Do work in a transaction, again where the database gave it up for another's.
+
+        :raises ConfigError: where the tables are missing or of another version.
+        :raises SQLAlchemyError: where it fails.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not left or not is_given_up(error):
+                    raise
+        raise AssertionError  # the last turn returns or raises
 
     def prepare(self) -> None:
         """See that the tables are there, and make them if that is wanted.

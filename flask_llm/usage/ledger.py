@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -139,6 +139,18 @@ class Ledger:
         """
         with named_errors(), self.database.begin() as connection:
             return spend.standing(connection, share)
+
+    def standings(
+        self, scope: str, period: str, *, subjects: Sequence[str] = (), most: int
+    ) -> list[tuple[str, Standing]]:
+        """Return what subjects have spent in a period and hold, largest sums first.
+
+        :raises LLMError: where the database fails.
+        """
+        with named_errors(), self.database.begin() as connection:
+            return spend.standings(
+                connection, scope, period, subjects=subjects, most=most
+            )
 
     def replay(self) -> int:
         """Write what the journal kept and return how many rows it were.

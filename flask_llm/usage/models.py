@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     Table,
 )
@@ -22,7 +23,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from flask_llm.chat.prompt import LABEL_LENGTH
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: what ``flask llm db upgrade`` leads to."""
 
 VERSION_TABLE = "llm_alembic_version"
@@ -149,6 +150,64 @@ batches = Table(
 )
 """What was handed over to be answered later. What each prompt costs is in its row of
 ``llm_usage``, and from ``lost_at`` on a batch that no provider knows was never sent."""
+
+LATENCY_MS = (
+    *(125, 250, 354, 500, 707, 1000, 1414, 2000, 2828, 4000, 5657, 8000),
+    *(11314, 16000, 22627, 32000, 64000, 128000),
+)
+"""Where the classes of the latency histogram end. From a quarter of a second to half a
+minute, where models answer, each is 1.41 times as long as the one before."""
+
+LATENCY_COLUMNS = tuple(f"below_{end}" for end in LATENCY_MS)
+"""Calls of each class; those above the last end are what is left of ``timed``."""
+
+COUNTED = {
+    "calls": Integer,
+    "failed": Integer,
+    "cached": Integer,
+    "unpriced": Integer,
+    "input_tokens": BigInteger,
+    "cache_read_tokens": BigInteger,
+    "cache_write_tokens": BigInteger,
+    "output_tokens": BigInteger,
+    "reasoning_tokens": BigInteger,
+    "cost_nanos": BigInteger,
+    "saved_nanos": BigInteger,
+    "prompt_saved_nanos": BigInteger,
+    "timed": Integer,
+    "duration_ms": BigInteger,
+    **dict.fromkeys(LATENCY_COLUMNS, Integer),
+}
+"""What the rollup adds up, and the type of each column. One more is a line here, one in
+``tally.MEASURES``, a field of ``reports.Line`` and a column in a migration."""
+
+hourly = Table(
+    "llm_usage_hourly",
+    metadata,
+    Column("dimension", String(8), primary_key=True),
+    Column("hours", SmallInteger, primary_key=True, autoincrement=False),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", String(LABEL_LENGTH), primary_key=True),
+    Column("provider", String(64), primary_key=True),
+    Column("subject", String(200), primary_key=True),
+    *(Column(name, kind, nullable=False) for name, kind in COUNTED.items()),
+    Column("latency_max_ms", Integer, nullable=False),
+    postgresql_with={"fillfactor": 70},
+    **MYSQL,
+)
+"""Sums over settled rows. ``dimension`` says what ``subject`` is: a status, model, user
+or feature; empty stands for none. ``hour`` counts from 1970 in UTC and is the first of
+as many as ``hours`` says: one, a day's or a week's."""
+
+marks = Table(
+    "llm_marks",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("at", UTCDateTime, nullable=False),
+    **MYSQL,
+)
+"""``rollup``: from when on the rollup counts every settled row; absent where it never
+did. ``purged``: before when rows may be gone. ``upkeep``: locked while one is at it."""
 
 
 def include_name(name: str | None, type_: str, parent_names: object = None) -> bool:

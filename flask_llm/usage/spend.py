@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -95,6 +95,30 @@ def standing(connection: Connection, share: Share) -> Standing:
     """Return what a share has spent and holds; nothing where it has no row."""
     found = connection.execute(_FIND, _key(share)).first()
     return Standing(*found) if found else Standing()
+
+
+def standings(
+    connection: Connection,
+    scope: str,
+    period: str,
+    *,
+    subjects: Sequence[str],
+    most: int,
+) -> list[tuple[str, Standing]]:
+    """Return what subjects have spent in a period and hold, the largest sums first.
+
+    :param subjects: whose; empty for all.
+    """
+    found = select(spend.c.subject, spend.c.spent_nanos, spend.c.reserved_nanos).where(
+        spend.c.scope == scope, spend.c.period == period
+    )
+    if subjects:
+        found = found.where(spend.c.subject.in_(subjects))
+    found = found.order_by(_TAKEN.desc(), spend.c.subject).limit(most)
+    return [
+        (subject, Standing(spent, reserved))
+        for subject, spent, reserved in connection.execute(found)
+    ]
 
 
 def _key(share: Share) -> dict[str, Any]:

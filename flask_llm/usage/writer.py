@@ -1,30 +1,24 @@
-"""Rows and what they reserve in budgets, written together or not at all."""
+"""Rows, what they reserve in budgets and what they add to sums: all or nothing."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Update, bindparam, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
+from sqlalchemy.exc import IntegrityError, NoResultFound
 
-from flask_llm.usage import rows, spend
+from flask_llm.usage import rows, spend, tally
 from flask_llm.usage.database import Database
 from flask_llm.usage.models import usage
 from flask_llm.usage.rows import Reservation
 from flask_llm.usage.spend import Share, Standing
 
 SWEEP_ROWS = 500
-"""How many rows with reservations one sweep settles."""
-
-TRIES = 5
-"""How often a transaction is begun that the database gives up for another's sake."""
-
-_GIVEN_UP = {"40001", "40P01", 1020, 1213}
-"""Serialization failures and deadlocks: SQLSTATE, and numbers of MySQL and MariaDB."""
+"""How many rows one sweep settles."""
 
 
 class Charge(NamedTuple):
@@ -36,8 +30,8 @@ class Charge(NamedTuple):
 
 Charges = Mapping[Share, Charge]
 
-
-Result = TypeVar("Result")
+Change = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""A row as it is to be, and what of it is new."""
 
 logger = logging.getLogger("flask_llm")
 
@@ -49,12 +43,11 @@ class Writer:
         self._database = database
 
     def insert(self, row: Mapping[str, Any]) -> None:
-        """Write a row that reserves nothing.
+        """Write and count a row that is settled and reserves nothing.
 
         :raises SQLAlchemyError: where it cannot be written.
         """
-        with self._database.begin() as connection:
-            connection.execute(usage.insert(), row)
+        self._database.do(functools.partial(_insert, row))
 
     def open(self, row: Mapping[str, Any], reservation: Reservation) -> None:
         """Write a row and reserve what its call may cost.
@@ -85,7 +78,7 @@ class Writer:
                 connection.rollback()
             return missing
 
-        while missing := self._do(work):
+        while missing := self._database.do(work):
             # Apart from the call's own transaction: two that insert the same row and
             # then wait for another one would wait for each other.
             with self._database.begin() as connection:
@@ -109,7 +102,7 @@ class Writer:
                 raise NoResultFound(source)
             connection.execute(usage.insert(), some)
 
-        self._do(work)
+        self._database.do(work)
 
     def settle(self, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Charges:
         """Settle an open row, or insert it whole where it was never opened.
@@ -117,37 +110,22 @@ class Writer:
         :param row: as it is to be, changes included.
         :raises SQLAlchemyError: where it cannot be written.
         """
-        charges = self._do(functools.partial(_settle, row, changes))
-        if charges is not None:
-            return charges
+        closed = self._database.do(functools.partial(_close, [(row, changes)]))
+        if closed is not None:
+            return closed
         try:
-            with self._database.begin() as connection:
-                connection.execute(usage.insert(), row)
-                moved = _Moved(charged=row.get("cost_nanos") or 0)
-                return _book(connection, dict.fromkeys(rows.shares(row), moved))
+            return self._database.do(functools.partial(_insert, row))
         except IntegrityError:
             logger.debug("Row %s was settled before.", row["id"])
             return {}
 
-    def settle_all(
-        self, settled: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-    ) -> Charges:
+    def settle_all(self, settled: Sequence[Change]) -> Charges:
         """Settle rows that were opened, in one transaction, those settled before aside.
 
         :param settled: each as it is to be, and its changes.
         :raises SQLAlchemyError: where they cannot be written.
         """
-
-        def work(connection: Connection) -> Charges:
-            moved: dict[Share, _Moved] = {}
-            for row, changes in settled:
-                closed = _close(row, changes, connection)
-                if closed is not None:
-                    for share in rows.shares(row):
-                        moved[share] = moved.get(share, _Moved()).plus(closed)
-            return _book(connection, moved)
-
-        return self._do(work)
+        return self._database.do(functools.partial(_close, settled)) or {}
 
     def sweep(self, now: datetime) -> int:
         """Settle the rows of workers that died as ``abandoned``; return how many.
@@ -156,78 +134,107 @@ class Writer:
         came, and the provider bills what reached it.
         """
         expired = (usage.c.status == "pending", usage.c.expires_at < now)
-        free = update(usage).where(*expired, usage.c.reserved_nanos.is_(None))
-        held = select(usage).where(*expired, usage.c.reserved_nanos.is_not(None))
+        oldest = select(usage).where(*expired).order_by(usage.c.expires_at)
         abandoned = {"status": "abandoned", "finished_at": now}
         with self._database.begin() as connection:
-            swept = connection.execute(free.values(abandoned)).rowcount
-        with self._database.begin() as connection:
-            found = connection.execute(held.limit(SWEEP_ROWS)).mappings().all()
+            found = connection.execute(oldest.limit(SWEEP_ROWS)).mappings().all()
+        swept = 0
         for row in map(dict[str, Any], found):
             changes = abandoned | rows.worst_case(row)
-            settle = functools.partial(_settle, {**row, **changes}, changes)
-            swept += self._do(settle) is not None
+            close = functools.partial(_close, [({**row, **changes}, changes)])
+            swept += self._database.do(close) is not None
         return swept
 
-    def _do(self, work: Callable[[Connection], Result]) -> Result:
-        """Do work in a transaction, again where the database gave it up."""
-        for left in reversed(range(TRIES)):
-            try:
-                with self._database.begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if not left or not _GIVEN_UP & _codes(error):
-                    raise
-        raise AssertionError  # the last turn returns or raises
+
+class _Closed(NamedTuple):
+    """A row that is being settled, and what that does to budgets."""
+
+    row: Mapping[str, Any]
+    changes: Mapping[str, Any]
+    released: int
+    charged: int
+    was_abandoned: bool = False
 
 
-class _Moved(NamedTuple):
-    """What settling rows takes from what is reserved, and adds to what is spent."""
-
-    released: int = 0
-    charged: int = 0
-
-    def plus(self, other: _Moved) -> _Moved:
-        return _Moved(self.released + other.released, self.charged + other.charged)
+def _insert(row: Mapping[str, Any], connection: Connection) -> Charges:
+    """Write a settled row whole."""
+    connection.execute(usage.insert(), row)
+    charges = _charge(connection, [_Closed(row, {}, 0, _cost(row))])
+    tally.add(connection, [row])
+    return charges
 
 
-def _settle(
-    row: Mapping[str, Any], changes: Mapping[str, Any], connection: Connection
-) -> Charges | None:
-    """Settle a row and its reservation once; None where there is nothing open."""
-    moved = _close(row, changes, connection)
-    if moved is None:
-        return None
-    return _book(connection, dict.fromkeys(rows.shares(row), moved))
+def _close(settled: Iterable[Change], connection: Connection) -> Charges | None:
+    """Settle rows and their reservations once; None where there is nothing open.
 
-
-def _close(
-    row: Mapping[str, Any], changes: Mapping[str, Any], connection: Connection
-) -> _Moved | None:
-    """Close a row and tell what that moves in its budgets; None where none is open.
-
-    A row that was swept too early may still be settled; a settled one may not.
+    All transactions go the same way, so that none waits for another that waits for it:
+    the rows, what budgets have spent, the sums.
     """
-    statement = _closing(tuple(changes))
-    values = {f"new_{name}": value for name, value in changes.items()}
-    values["row_id"] = row["id"]
-    reserved, cost = row.get("reserved_nanos") or 0, row.get("cost_nanos") or 0
-    if connection.execute(statement, values | {"as_yet": "pending"}).rowcount:
-        return _Moved(released=reserved, charged=cost)
+    closed = [
+        one for row, changes in settled if (one := _closed(row, changes, connection))
+    ]
+    if not closed:
+        return None
+    charges = _charge(connection, closed)
+    early = [one for one in closed if one.was_abandoned]
+    tally.take_back(connection, [one.row for one in early])
+    for one in early:
+        _execute(connection, one.row, one.changes, as_yet="abandoned")
+    tally.add(connection, [one.row for one in closed])
+    return charges
+
+
+def _closed(
+    row: Mapping[str, Any], changes: Mapping[str, Any], connection: Connection
+) -> _Closed | None:
+    """Settle a pending row; lock one that was swept too early, and counted so."""
+    reserved = row.get("reserved_nanos") or 0
+    if _execute(connection, row, changes, as_yet="pending"):
+        return _Closed(row, changes, released=reserved, charged=_cost(row))
     if row["status"] == "abandoned":
         return None
-    if connection.execute(statement, values | {"as_yet": "abandoned"}).rowcount:
-        return _Moved(charged=cost - reserved)  # which the sweep has charged
-    return None
+    if connection.execute(_FOUND_DEAD, {"row_id": row["id"]}).first() is None:
+        return None
+    charged = _cost(row) - reserved
+    return _Closed(row, changes, released=0, charged=charged, was_abandoned=True)
 
 
-def _book(connection: Connection, moved: Mapping[Share, _Moved]) -> Charges:
-    """Book what rows have moved, share by share."""
+_FOUND_DEAD = (
+    select(usage.c.id)
+    .where(usage.c.id == bindparam("row_id"), usage.c.status == "abandoned")
+    .with_for_update()
+)
+
+
+def _cost(row: Mapping[str, Any]) -> int:
+    return row.get("cost_nanos") or 0
+
+
+def _charge(connection: Connection, closed: Iterable[_Closed]) -> Charges:
+    """Charge each share once, whatever the number of rows."""
+    sums: dict[Share, tuple[int, int]] = {}
+    for one in closed:
+        for share in rows.shares(one.row):
+            released, charged = sums.get(share, (0, 0))
+            sums[share] = released + one.released, charged + one.charged
     charges = {}
-    for share, (released, charged) in sorted(moved.items()):
+    for share, (released, charged) in sorted(sums.items()):
         standing = spend.settle(connection, share, released=released, charged=charged)
         charges[share] = Charge(charged, standing)
     return charges
+
+
+def _execute(
+    connection: Connection,
+    row: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    as_yet: str,
+) -> bool:
+    """Write the changes of a row that is still in a state."""
+    values = {f"new_{name}": value for name, value in changes.items()}
+    where = {"row_id": row["id"], "as_yet": as_yet}
+    return connection.execute(_closing(tuple(changes)), values | where).rowcount > 0
 
 
 @functools.cache
@@ -238,11 +245,3 @@ def _closing(names: tuple[str, ...]) -> Update:
         .where(usage.c.id == bindparam("row_id"), usage.c.status == bindparam("as_yet"))
         .values({name: bindparam(f"new_{name}") for name in names})
     )
-
-
-def _codes(error: DBAPIError) -> set[object]:
-    """Return the codes that a driver gives an error, each driver its own way."""
-    names = ("sqlstate", "pgcode")
-    codes = {getattr(error.orig, name, None) for name in names}
-    arguments = getattr(error.orig, "args", ())
-    return codes | {code for code in arguments[:1] if isinstance(code, int)}

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from flask_llm.errors import LLMError
 from flask_llm.state import current_state
-from flask_llm.usage import read_query
+from flask_llm.usage import EVERYTHING, read_query
 from flask_llm.usage.reports import BadQuery
 from flask_llm.web.access import refusal
 from flask_llm.web.health import health
@@ -53,7 +53,7 @@ def failed(error: LLMError) -> Response:
 def usage() -> Response:
     """Answer what was used and what it cost."""
     query = read_query(request.args.items(multi=True))
-    return jsonify(current_state().reports.run(query).to_dict())
+    return jsonify(current_state().reports.run(query, EVERYTHING).to_dict())
 
 
 @llm_bp.get("/health")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
-from flask_llm.usage.reports.query import NANOS, Query
+from flask_llm.usage.models import COUNTED, LATENCY_COLUMNS
+from flask_llm.usage.reports.latency import percentile
+from flask_llm.usage.reports.query import Query
+
+NANOS = 10**9
+
+PLAIN = tuple(name for name in COUNTED if name not in LATENCY_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Totals over some calls."""
+    """Totals over some calls that are settled."""
 
     group: Mapping[str, str | None] = field(default_factory=dict)
     calls: int = 0
@@ -32,14 +38,19 @@ class Line:
     timed: int = 0
     duration_ms: int = 0
     """Summed over the ``timed`` calls."""
+    latency: tuple[int, ...] = (0,) * len(LATENCY_COLUMNS)
+    """How many calls took how long, by the classes of ``models.LATENCY_MS``."""
     latency_max_ms: int = 0
 
-    def __add__(self, other: Line) -> Line:
-        """Join two lines of one group."""
-        return Line(
-            group=self.group,
-            latency_max_ms=max(self.latency_max_ms, other.latency_max_ms),
-            **{name: getattr(self, name) + getattr(other, name) for name in SUMMED},
+    @classmethod
+    def of(cls, group: Mapping[str, str | None], sums: Sequence[int]) -> Self:
+        """Make a line of sums in the order of ``COUNTED``, and the longest latency."""
+        found = dict(zip(COUNTED, sums, strict=False))
+        return cls(
+            group=group,
+            latency=tuple(found[name] for name in LATENCY_COLUMNS),
+            latency_max_ms=sums[-1],
+            **{name: found[name] for name in PLAIN},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,6 +61,7 @@ class Line:
             "failed": self.failed,
             "cached": self.cached,
             "unpriced": self.unpriced,
+            "unpriced_share": round(self.unpriced / self.calls, 4) if self.calls else 0,
             "input_tokens": self.input_tokens,
             "cache_read_tokens": self.cache_read_tokens,
             "cache_write_tokens": self.cache_write_tokens,
@@ -59,29 +71,24 @@ class Line:
             "cost_usd": usd(self.cost_nanos),
             "saved_usd": usd(self.saved_nanos),
             "prompt_saved_usd": usd(self.prompt_saved_nanos),
-            "latency_mean_ms": round(self.duration_ms / self.timed)
-            if self.timed
-            else None,
-            "latency_max_ms": self.latency_max_ms if self.timed else None,
+            **self._latencies(),
         }
 
-
-SUMMED = (
-    "calls",
-    "failed",
-    "cached",
-    "unpriced",
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "cost_nanos",
-    "saved_nanos",
-    "prompt_saved_nanos",
-    "timed",
-    "duration_ms",
-)
+    def _latencies(self) -> dict[str, int | None]:
+        names = ("mean", "p50", "p95", "max")
+        if not self.timed:
+            return {f"latency_{name}_ms": None for name in names}
+        most = self.latency_max_ms
+        values = (
+            round(self.duration_ms / self.timed),
+            percentile(self.latency, self.timed, 50, most),
+            percentile(self.latency, self.timed, 95, most),
+            most,
+        )
+        return {
+            f"latency_{name}_ms": value
+            for name, value in zip(names, values, strict=True)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,11 @@ class Report:
     groups: tuple[Line, ...] = ()
     truncated: bool = False
     """Whether there are more groups than the limit; the total counts them all."""
+    pending: int = 0
+    """Calls under way, which are in no line yet."""
+    source: str = "rows"
+    """``rollup`` where whole hours were read from it, ``rows`` where all was read from
+    single rows. The figures are the same."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -101,6 +113,8 @@ class Report:
             "until": self.query.until.isoformat(),
             "tz": self.query.tz.key,
             "group_by": list(self.query.group_by),
+            "source": self.source,
+            "pending": self.pending,
             "total": self.total.to_dict(),
             "groups": [line.to_dict() for line in self.groups],
             "truncated": self.truncated,

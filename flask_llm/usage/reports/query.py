@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from flask_llm.errors import nearest
 from flask_llm.usage.models import usage
+from flask_llm.usage.reports.parameters import (
+    BadQuery,
+    Span,
+    one_of,
+    read_moment,
+    read_span,
+    read_zone,
+    sorted_out,
+    whole,
+)
 
 GROUPS = {
     "model": usage.c.model,
@@ -30,22 +38,12 @@ TIMES: Mapping[str, Callable[[datetime], str]] = {
 SORTS = ("cost_usd", "calls", "input_tokens", "output_tokens", "group")
 
 LIMIT_MAX = 1_000
-NANOS = 10**9
 
-YEARS = range(1970, 3000)
-"""What a report may ask for; databases and time zones differ beyond."""
+LINES_MAX = 50_000
+"""How many groups one report may be made of, before those beyond its limit are cut."""
 
-
-class BadQuery(ValueError):  # noqa: N818 - it is an answer, not a failure
-    """A parameter of a query is wrong."""
-
-    def __init__(self, parameter: str, problem: str) -> None:
-        super().__init__(f"{parameter}: {problem}")
-        self.parameter = parameter
-
-
-Span = tuple[datetime, datetime]
-"""From a moment on, up to another one."""
+Filters = Mapping[str, tuple[str, ...]]
+"""Names of columns to the values that are counted; empty stands for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +54,7 @@ class Query:
     until: datetime
     tz: ZoneInfo
     group_by: tuple[str, ...] = ()
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of groups to the values that are counted; empty stands for none."""
+    filters: Filters = field(default_factory=dict)
     spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     """``day`` and ``hour`` to the times that are counted."""
     sort: str = "cost_usd"
@@ -65,19 +62,19 @@ class Query:
 
 
 def read_query(
-    parameters: Iterable[tuple[str, str]], *, now: datetime | None = None
+    parameters: Iterable[tuple[str, str]],
+    *,
+    now: datetime | None = None,
+    limit: int = 100,
 ) -> Query:
     """Read a query from a query string.
 
+    :param limit: how many groups are wanted where it does not say.
     :raises BadQuery: naming the parameter and the cure.
     """
-    now = now or datetime.now(UTC)
-    single, filters = _sorted_out(parameters)
-    zone = _zone(single.get("tz", "UTC"))
-    since = _moment("since", single.get("since", "30d"), zone, now)
-    until = _moment("until", single.get("until", "now"), zone, now)
-    if since >= until:
-        raise BadQuery("since", "it must be before until.")
+    single, filters = sorted_out(parameters, _PARAMETERS, (*GROUPS, *TIMES))
+    zone = read_zone(single.get("tz", "UTC"))
+    since, until = read_range(single, zone, now or datetime.now(UTC))
     return Query(
         since=since,
         until=until,
@@ -85,34 +82,24 @@ def read_query(
         group_by=_group_by(single.get("group_by", "")),
         filters={name: tuple(filters[name]) for name in filters if name in GROUPS},
         spans={
-            name: tuple(_span(name, value, zone) for value in filters[name])
+            name: tuple(read_span(name, value, zone) for value in filters[name])
             for name in TIMES
             if name in filters
         },
-        sort=_one_of("sort", single.get("sort", "cost_usd"), SORTS),
-        limit=_limit(single.get("limit", "100")),
+        sort=one_of("sort", single.get("sort", "cost_usd"), SORTS),
+        limit=whole("limit", single["limit"], LIMIT_MAX)
+        if "limit" in single
+        else limit,
     )
 
 
-def _sorted_out(
-    parameters: Iterable[tuple[str, str]],
-) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Tell the parameters that come once from the filters, which may come again."""
-    single: dict[str, str] = {}
-    filters: dict[str, list[str]] = {}
-    for name, value in parameters:
-        if "\0" in value:
-            raise BadQuery(name, "a NUL is in nobody's name.")
-        if name in GROUPS or name in TIMES:
-            filters.setdefault(name, []).append(value)
-        elif name not in _PARAMETERS:
-            known = [*_PARAMETERS, *GROUPS, *TIMES]
-            raise BadQuery(name, f"no such parameter.{nearest(name, known)}")
-        elif name in single:
-            raise BadQuery(name, "given twice.")
-        else:
-            single[name] = value
-    return single, filters
+def read_range(single: Mapping[str, str], zone: ZoneInfo, now: datetime) -> Span:
+    """Read ``since`` and ``until``."""
+    since = read_moment("since", single.get("since", "30d"), zone, now)
+    until = read_moment("until", single.get("until", "now"), zone, now)
+    if since >= until:
+        raise BadQuery("since", "it must be before until.")
+    return since, until
 
 
 _PARAMETERS = ("since", "until", "tz", "group_by", "sort", "limit")
@@ -121,71 +108,5 @@ _PARAMETERS = ("since", "until", "tz", "group_by", "sort", "limit")
 def _group_by(value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for name in value.split(",") if name))
     for name in names:
-        _one_of("group_by", name, (*GROUPS, *TIMES))
+        one_of("group_by", name, (*GROUPS, *TIMES))
     return names
-
-
-def _one_of(parameter: str, value: str, options: Iterable[str]) -> str:
-    known = list(options)
-    if value not in known:
-        listed = ", ".join(known)
-        raise BadQuery(parameter, f"it is one of {listed}.{nearest(value, known)}")
-    return value
-
-
-def _limit(value: str) -> int:
-    if not re.fullmatch(r"\d{1,6}", value) or not 1 <= int(value) <= LIMIT_MAX:
-        raise BadQuery("limit", f"a whole number from 1 to {LIMIT_MAX} is needed.")
-    return int(value)
-
-
-def _zone(value: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadQuery("tz", "no such time zone; one looks like Europe/Kyiv.") from None
-
-
-def _moment(parameter: str, value: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """Read an ISO date or time, ``7d``, ``24h``, ``month`` or ``now``."""
-    try:
-        moment = _point(value, zone, now)
-    except (ValueError, OverflowError):
-        moment = None
-    if moment is None or moment.year not in YEARS:
-        raise BadQuery(
-            parameter,
-            "an ISO date or time, 7d, 24h or month is needed, "
-            f"from {YEARS[0]} to {YEARS[-1]}.",
-        )
-    return moment
-
-
-def _span(name: str, value: str, zone: ZoneInfo) -> Span:
-    """Read a day or an hour, as the groups of a report name it."""
-    pattern = r"\d{4}-\d\d-\d\d" + ("" if name == "day" else r"T\d\d:00.*")
-    # A plus sign in a query string is a space.
-    text = value.replace(" ", "+")
-    if not re.fullmatch(pattern, text):
-        shape = "2026-11-23" if name == "day" else "2026-11-23T10:00+02:00"
-        raise BadQuery(name, f"it looks like {shape}.")
-    start = _moment(name, text, zone, datetime.now(UTC))
-    if name == "hour":
-        return start, start + timedelta(hours=1)
-    tomorrow = start.date() + timedelta(days=1)
-    return start, datetime.combine(tomorrow, time(), zone)
-
-
-def _point(value: str, zone: ZoneInfo, now: datetime) -> datetime:
-    if value == "now":
-        return now
-    if value == "month":
-        first = now.astimezone(zone).date().replace(day=1)
-        return datetime.combine(first, time(), zone)
-    if ago := re.fullmatch(r"(\d{1,5})([dh])", value):
-        unit = "days" if ago[2] == "d" else "hours"
-        return now - timedelta(**{unit: int(ago[1])})
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", value):
-        return datetime.combine(date.fromisoformat(value), time(), zone)
-    moment = datetime.fromisoformat(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)

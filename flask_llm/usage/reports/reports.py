@@ -1,162 +1,128 @@
-"""How it is answered: one SELECT, folded into lines."""
+"""How a query is answered: sums and rows, folded into lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row, String, and_, case, cast, func, or_, select
+from sqlalchemy import Connection, Row, Select
 
+from flask_llm.usage import marks
 from flask_llm.usage.database import Database, named_errors
-from flask_llm.usage.models import usage
-from flask_llm.usage.reports.lines import SUMMED, Line, Report
-from flask_llm.usage.reports.query import GROUPS, TIMES, Query, Span
+from flask_llm.usage.models import COUNTED
+from flask_llm.usage.reports.lines import Line, Report
+from flask_llm.usage.reports.parameters import BadQuery
+from flask_llm.usage.reports.plan import Plan, plan
+from flask_llm.usage.reports.query import GROUPS, LINES_MAX, Query
+from flask_llm.usage.reports.scope import Scope
+from flask_llm.usage.reports.statements import (
+    name_rows_time,
+    name_sums_time,
+    of_pending,
+    of_rows,
+    of_sums,
+)
+
+Place = tuple[str | None, ...]
+"""The names of a group."""
+
+Sums = tuple[int, ...]
+"""The columns of ``COUNTED``, and the longest latency."""
 
 
 class Reports:
-    """Answers queries from the books."""
+    """Answers queries from the books.
+
+    Whatever is asked is asked within a scope, so that no caller can forget it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def run(self, query: Query) -> Report:
-        """Answer one query."""
-        with named_errors():
-            dialect = self._database.engine.dialect.name
-        bucket = _bucket(query, dialect)
-        keys: list[ColumnElement[Any]] = [
-            GROUPS[name] for name in query.group_by if name in GROUPS
-        ]
-        if bucket is not None:
-            keys.append(bucket)
-        statement = (
-            select(*(key.label(f"key_{n}") for n, key in enumerate(keys)), *_SUMS)
-            .where(*_conditions(query))
-            .group_by(*keys)
-        )
+    def run(self, query: Query, scope: Scope) -> Report:
+        """Answer one query.
+
+        :raises BadQuery: where it makes too many groups, or needs what was purged.
+        :raises LLMError: where the database fails.
+        """
         with named_errors(), self._database.begin() as connection:
-            rows = connection.execute(statement).all()
-        lines: dict[tuple[str | None, ...], Line] = {}
-        for row in rows:
-            line = _line(query, row)
-            place = tuple(line.group.values())
-            lines[place] = lines[place] + line if place in lines else line
-        total = sum((_groupless(line) for line in lines.values()), Line())
-        groups = sorted(lines.values(), key=_order(query)) if query.group_by else []
+            chosen = plan(query, scope, marks.read(connection))
+            lines = _lines(connection, chosen, scope)
+            pending: int = connection.scalar(of_pending(chosen, scope)) or 0
+        query = chosen.query
+        made = [
+            Line.of(dict(zip(query.group_by, place, strict=True)), sums)
+            for place, sums in lines.items()
+            if sums[0]
+        ]
+        groups = sorted(made, key=_order(query)) if query.group_by else []
         return Report(
             query=query,
-            total=total,
+            total=_total(lines.values()),
             groups=tuple(groups[: query.limit]),
             truncated=len(groups) > query.limit,
+            pending=pending,
+            source="rollup" if chosen.sums else "rows",
         )
 
 
-_used = and_(
-    usage.c.cost_nanos.is_(None),
-    or_(usage.c.input_tokens > 0, usage.c.output_tokens > 0),
-)
+def _lines(connection: Connection, chosen: Plan, scope: Scope) -> dict[Place, Sums]:
+    """Read sums and rows, and add up what belongs to one group."""
+    lines: dict[Place, Sums] = {}
+    found: list[tuple[Place, Sums]] = []
+    if chosen.sums:
+        found += _read(connection, of_sums(chosen, scope), chosen, name_sums_time)
+    if chosen.rows:
+        statement = of_rows(chosen, scope, connection.dialect.name)
+        found += _read(connection, statement, chosen, name_rows_time)
+    for place, sums in found:
+        known = lines.get(place)
+        lines[place] = sums if known is None else _added(known, sums)
+    return lines
 
 
-def _sum(name: str, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(value), 0).label(name)
-
-
-_SUMS = (
-    func.count().label("calls"),
-    _sum("failed", case((usage.c.status.in_(["failed", "abandoned"]), 1), else_=0)),
-    _sum("cached", case((usage.c.status == "cached", 1), else_=0)),
-    _sum("unpriced", case((_used, 1), else_=0)),
-    *(
-        _sum(name, usage.c[name])
-        for name in (
-            "input_tokens",
-            "cache_read_tokens",
-            "cache_write_tokens",
-            "output_tokens",
-            "reasoning_tokens",
-            "cost_nanos",
-            "saved_nanos",
-            "prompt_saved_nanos",
-            "duration_ms",
+def _read(
+    connection: Connection,
+    statement: Select[Any],
+    chosen: Plan,
+    name_time: Callable[[Plan, Any], Mapping[str, str]],
+) -> Iterator[tuple[Place, Sums]]:
+    rows = connection.execute(statement.limit(LINES_MAX + 1)).all()
+    if len(rows) > LINES_MAX:
+        raise BadQuery(
+            "group_by",
+            f"this makes more than {LINES_MAX} groups: group by less, or ask for a "
+            "shorter time.",
         )
-    ),
-    func.count(usage.c.duration_ms).label("timed"),
-    func.coalesce(func.max(usage.c.duration_ms), 0).label("latency_max_ms"),
-)
+    times: dict[Any, Mapping[str, str]] = {}
+    plain = [name for name in chosen.query.group_by if name in GROUPS]
+    width = len(COUNTED) + 1
+    for row in rows:
+        names: dict[str, str | None] = dict(zip(plain, _labels(row), strict=False))
+        if len(row) - width > len(plain):
+            bucket = row[len(plain)]
+            if bucket not in times:
+                times[bucket] = name_time(chosen, bucket)
+            names |= times[bucket]
+        place = tuple(names[name] for name in chosen.query.group_by)
+        yield place, tuple(row[-width:])
 
 
-def _conditions(query: Query) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [
-        usage.c.created_at >= query.since,
-        usage.c.created_at < query.until,
-    ]
-    conditions += [_within(spans) for spans in query.spans.values()]
-    for name, values in query.filters.items():
-        given = GROUPS[name].in_([value for value in values if value])
-        empty = GROUPS[name].is_(None)
-        conditions.append(given if all(values) else given | empty)
-    return conditions
+def _labels(row: Row[Any]) -> Iterator[str | None]:
+    return (value or None for value in row)
 
 
-def _within(spans: Iterable[Span]) -> ColumnElement[bool]:
-    at = usage.c.created_at
-    return or_(*(and_(at >= start, at < end) for start, end in spans))
+def _added(one: Sums, other: Sums) -> Sums:
+    *sums, _ = map(operator.add, one, other)
+    return (*sums, max(one[-1], other[-1]))
 
 
-def _bucket(query: Query, dialect: str) -> ColumnElement[Any] | None:
-    """Return the start of a stored time that tells a row's local hour.
-
-    All databases write a time as ``2026-11-23 10:20:30``, PostgreSQL if told to: it has
-    a setting for that. The first 13 characters are
-    enough where the zone is whole hours away from UTC, 15 where it is half an hour off,
-    and 16 for the few that are three quarters off.
-    """
-    if not set(query.group_by) & set(TIMES):
-        return None
-    offsets = {_offset(query.tz, query.since), _offset(query.tz, query.until)}
-    moment = query.since
-    while moment < query.until and len(offsets) < _OFFSETS_MAX:
-        offsets.add(_offset(query.tz, moment))
-        moment += timedelta(days=7)
-    if all(offset % 3600 == 0 for offset in offsets):
-        width = 13
-    else:
-        width = 15 if all(offset % 600 == 0 for offset in offsets) else 16
-    written: ColumnElement[Any] = cast(usage.c.created_at, String(32))
-    if dialect == "postgresql":
-        written = func.to_char(usage.c.created_at, "YYYY-MM-DD HH24:MI")
-    return func.substr(written, 1, width)
-
-
-_OFFSETS_MAX = 4
-
-
-def _offset(zone: ZoneInfo, moment: datetime) -> float:
-    offset = moment.astimezone(zone).utcoffset()
-    return offset.total_seconds() if offset else 0.0
-
-
-def _line(query: Query, row: Row[Any]) -> Line:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    keys = [values[name] for name in values if name.startswith("key_")]
-    plain = [name for name in query.group_by if name in GROUPS]
-    found = dict(zip(plain, keys, strict=False))
-    if len(keys) > len(plain):
-        filled = keys[-1] + "0000-01-01 00:00"[len(keys[-1]) :]
-        moment = datetime.fromisoformat(filled).replace(tzinfo=UTC)
-        local = moment.astimezone(query.tz)
-        found |= {name: write(local) for name, write in TIMES.items()}
-    return Line(
-        group={name: found[name] for name in query.group_by},
-        latency_max_ms=int(values["latency_max_ms"]),
-        **{name: int(values[name]) for name in SUMMED},
-    )
-
-
-def _groupless(line: Line) -> Line:
-    return Line() + line
+def _total(lines: Iterable[Sums]) -> Line:
+    total: Sums = (0,) * (len(COUNTED) + 1)
+    for sums in lines:
+        total = _added(total, sums)
+    return Line.of({}, total)
 
 
 def _order(query: Query) -> Any:
