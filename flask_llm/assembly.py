@@ -32,7 +32,14 @@ from flask_llm.providers import Providers
 from flask_llm.settings import Settings
 from flask_llm.state import Hooks, State
 from flask_llm.transport import Fetcher, Transport
-from flask_llm.usage import BatchLedger, Database, Journal, Ledger, Reports
+from flask_llm.usage import (
+    BatchLedger,
+    Database,
+    Journal,
+    Ledger,
+    Reports,
+    Requests,
+)
 
 
 def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
@@ -48,13 +55,14 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
     storage = Storage(app, limiter=settings.limiter, shared=shared)
     breaker = _breaker(settings, shared)
     pacing = Pacing(shared)
+    budgets = _budgets(settings, prices, hooks)
     client, batches = _callers(
         log_content=settings.log_content,
         providers=providers,
         transport=_transport(settings, pacing),
         ledger=ledger,
         prices=prices,
-        budgets=_budgets(settings, prices, hooks),
+        budgets=budgets,
         gate=_gate(app, settings, shared, storage, breaker, pacing),
         sender=app,
     )
@@ -65,6 +73,8 @@ def assemble(app: Flask, hooks: Hooks, *, plain: bool) -> State:
         database=database,
         ledger=ledger,
         reports=Reports(database),
+        requests=Requests(database),
+        budgets=budgets,
         prices=prices,
         breaker=breaker,
         attempts=Attempts(storage),

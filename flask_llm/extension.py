@@ -77,6 +77,17 @@ class LLM:
         self._hooks.authorizer = function
         return function
 
+    def reports_scope(self, function: Loader) -> Loader:
+        """Register what narrows the reports that a request may see.
+
+        It returns None for everything, or a dict of labels, ``{"tenant": "acme"}`` or
+        ``{"user": ["ann", "bob"]}``. Every report, row and budget is then narrowed to
+        them. Anything else closes the reports with a ``ConfigError``, an empty label
+        too.
+        """
+        self._hooks.scope = function
+        return function
+
 
 def _on_register(setup: BlueprintSetupState) -> None:
     """Set an app up that only registers the blueprint."""

@@ -9,10 +9,10 @@ from flask import current_app, has_app_context
 
 from flask_llm.client import Batches, Client
 from flask_llm.errors import ConfigError
-from flask_llm.guards import Attempts, Breaker, Shared
+from flask_llm.guards import Attempts, Breaker, Budgets, Shared
 from flask_llm.pricing import Prices
 from flask_llm.settings import Settings
-from flask_llm.usage import Database, Ledger, Reports
+from flask_llm.usage import Database, Ledger, Reports, Requests
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class Hooks:
     tenant: Callable[[], str | None] | None = None
     authorizer: Callable[[], bool] | None = None
     budget_limit: Callable[[str, str, str], object] | None = None
+    scope: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class State:
     database: Database
     ledger: Ledger
     reports: Reports
+    requests: Requests
+    budgets: Budgets
     prices: Prices
     breaker: Breaker
     attempts: Attempts

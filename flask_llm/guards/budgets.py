@@ -20,7 +20,7 @@ from flask_llm.guards import periods
 from flask_llm.guards.worst_case import worst_case
 from flask_llm.pricing import Prices
 from flask_llm.settings import Budget
-from flask_llm.usage import Hold, Reservation, Share, Standing, share
+from flask_llm.usage import Hold, Ledger, Reservation, Share, Standing, share
 from flask_llm.wire import Call
 
 WARNING_PERCENT = 80
@@ -94,7 +94,7 @@ class Budgets:
         limit: LimitLoader = _no_limit,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._budgets = tuple(budgets)
+        self.budgets = tuple(budgets)
         self._prices = prices
         self._zone = ZoneInfo(zone)
         self._allow_unknown = allow_unknown
@@ -108,7 +108,7 @@ class Budgets:
         :raises InvalidRequestError: where nothing caps its answer.
         :raises ConfigError: where the app's ``budget_limit`` returns no amount.
         """
-        if not self._budgets:
+        if not self.budgets:
             return Reservation()
         return Reservation(self._worst_case(prompt, call), self._holds(prompt))
 
@@ -121,7 +121,7 @@ class Budgets:
 
         :raises LLMError: as :meth:`reservation` does.
         """
-        if not self._budgets:
+        if not self.budgets:
             return (0,) * len(asked), Reservation()
         nanos = tuple(self._worst_case(*each, batch=True) for each in asked)
         return nanos, Reservation(min(sum(nanos), _NANOS_MAX), self._holds(asked[0][0]))
@@ -155,8 +155,8 @@ class Budgets:
         :raises ConfigError: where the app's ``budget_limit`` returns no amount.
         """
         holds = (
-            self._hold(budget, share, share.subject, at)
-            for budget in self._budgets
+            self._hold(budget, share, at)
+            for budget in self.budgets
             if budget.scope == share.scope
             and periods.name(budget.period, at, self._zone) == share.period
         )
@@ -166,19 +166,44 @@ class Budgets:
         """Return one hold for each share; of two budgets for one, the lower limit."""
         now = self._now()
         lowest: dict[Share, Hold] = {}
-        for budget in self._budgets:
+        for budget in self.budgets:
             period = periods.name(budget.period, now, self._zone)
-            its = share(prompt, budget.scope, period)
-            hold = self._hold(budget, its, prompt.subject(budget.scope), now)
-            lowest[its] = min(hold, lowest.get(its, hold))
+            hold = self._hold(budget, share(prompt, budget.scope, period), now)
+            lowest[hold.share] = min(hold, lowest.get(hold.share, hold))
         return tuple(sorted(lowest.values()))
 
-    def _hold(self, budget: Budget, its: Share, subject: str, at: datetime) -> Hold:
+    def states(
+        self, ledger: Ledger, budget: Budget, *, subjects: Sequence[str] = (), most: int
+    ) -> list[BudgetState]:
+        """Return where a budget stands now for its subjects, the largest sums first.
+
+        Subjects that have not asked for anything yet are told of where they are named.
+
+        :param subjects: whose; empty for all.
+        :raises ConfigError: where the app's ``budget_limit`` returns no amount.
+        :raises LLMError: where the database fails.
+        """
+        now = self._now()
+        period = periods.name(budget.period, now, self._zone)
+        if budget.scope == "app":
+            subjects = ("",)
+        found = ledger.standings(budget.scope, period, subjects=subjects, most=most)
+        known = {subject for subject, _ in found}
+        found += [(name, Standing()) for name in subjects if name not in known]
+        return [
+            BudgetState.of(
+                self._hold(budget, Share(budget.scope, subject, period), now), standing
+            )
+            for subject, standing in found[:most]
+        ]
+
+    def _hold(self, budget: Budget, share: Share, now: datetime) -> Hold:
+        limit_usd = self._limit_usd(budget, share.subject)
         return Hold(
-            its,
-            limit_nanos=_nanos(self._limit_usd(budget, subject)),
+            share,
+            limit_nanos=_nanos(limit_usd),
             text=budget.text,
-            resets_at=periods.ends(budget.period, at, self._zone),
+            resets_at=periods.ends(budget.period, now, self._zone),
         )
 
     def _limit_usd(self, budget: Budget, subject: str) -> Decimal:

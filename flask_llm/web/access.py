@@ -9,6 +9,7 @@ from typing import Any
 from flask import Response, request
 
 from flask_llm.state import State
+from flask_llm.usage import EVERYTHING, Scope
 from flask_llm.web.problem import problem_response
 
 CURE = (
@@ -34,6 +35,15 @@ def refusal(state: State) -> Response | None:
         return problem_response(_fields(403, "Forbidden"))
     given = _given()
     return _unauthorized() if given is None else _judged(state, token, given)
+
+
+def scope(state: State) -> Scope:
+    """Return what the caller may see of the reports.
+
+    :raises ConfigError: where the app's ``reports_scope`` does not say.
+    """
+    own = state.hooks.scope
+    return EVERYTHING if own is None else Scope.of(own())
 
 
 def _judged(state: State, token: str, given: str) -> Response | None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any
+
 from flask import Blueprint, Response, jsonify, request
 
 from flask_llm.errors import LLMError
+from flask_llm.guards.standings import budget_lines, read_budget_query
 from flask_llm.state import current_state
-from flask_llm.usage import EVERYTHING, read_query
-from flask_llm.usage.reports import BadQuery
-from flask_llm.web.access import refusal
+from flask_llm.usage import read_query
+from flask_llm.usage.reports import LINES_MAX, BadQuery, Line, read_request_query
+from flask_llm.usage.reports.csv import csv_lines
+from flask_llm.usage.reports.requests import NAMES
+from flask_llm.web.access import refusal, scope
 from flask_llm.web.health import health
 from flask_llm.web.problem import problem, problem_response
 
@@ -52,8 +59,46 @@ def failed(error: LLMError) -> Response:
 @llm_bp.get("/usage")
 def usage() -> Response:
     """Answer what was used and what it cost."""
+    state = current_state()
     query = read_query(request.args.items(multi=True))
-    return jsonify(current_state().reports.run(query, EVERYTHING).to_dict())
+    return jsonify(state.reports.run(query, scope(state)).to_dict())
+
+
+@llm_bp.get("/usage.csv")
+def usage_csv() -> Response:
+    """Answer all groups of a report as CSV; the total where there are none."""
+    state = current_state()
+    query = read_query(request.args.items(multi=True), limit=LINES_MAX)
+    report = state.reports.run(query, scope(state))
+    lines = report.groups if query.group_by else (report.total,)
+    names = [*query.group_by, *Line().to_dict()]
+    return _csv("usage", names, ([line.to_dict()] for line in lines))
+
+
+@llm_bp.get("/usage/requests")
+def usage_requests() -> Response:
+    """Answer single calls, newest first, page by page."""
+    state = current_state()
+    query = read_request_query(request.args.items(multi=True))
+    return jsonify(state.requests.page(query, scope(state)).to_dict())
+
+
+@llm_bp.get("/usage/requests.csv")
+def usage_requests_csv() -> Response:
+    """Answer single calls as CSV, all of them, read as fast as they are fetched."""
+    state = current_state()
+    query = read_request_query(request.args.items(multi=True), paged=False)
+    batches = state.requests.every(query, scope(state))
+    return _csv("requests", NAMES.values(), batches)
+
+
+@llm_bp.get("/budgets")
+def budgets() -> Response:
+    """Answer where the budgets stand."""
+    state = current_state()
+    query = read_budget_query(request.args.items(multi=True))
+    lines = budget_lines(state.budgets, state.ledger, query, scope(state))
+    return jsonify({"budgets": [line.to_dict() for line in lines]})
 
 
 @llm_bp.get("/health")
@@ -61,3 +106,15 @@ def show_health() -> tuple[Response, int]:
     """Answer how the parts are that calls need."""
     found, status = health(current_state())
     return jsonify(found), status
+
+
+def _csv(
+    name: str, names: Iterable[str], batches: Iterable[Iterable[Mapping[str, Any]]]
+) -> Response:
+    """Stream CSV; what fails before the first batch is there still has a status."""
+    rest = iter(batches)
+    first = next(rest, ())
+    response = Response(csv_lines(names, chain([first], rest)), mimetype="text/csv")
+    response.headers["Content-Disposition"] = f"attachment; filename=llm-{name}.csv"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
