@@ -81,7 +81,7 @@ def test_usage_names_a_bad_option(run):
     result = run("usage", "--group-by", "mdel")
 
     assert result.exit_code == 2
-    assert "--group_by" in result.stderr
+    assert "--group-by" in result.stderr
     assert "Did you mean 'model'?" in result.stderr
 
 

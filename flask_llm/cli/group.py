@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 from flask.cli import AppGroup
 
 from flask_llm.errors import LLMError
+from flask_llm.usage.reports import BadQuery
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-COMMANDS = ("ask", "batch", "db", "doctor", "emulator", "loadtest", "prices", "usage")
+COMMANDS = (
+    *("ask", "batch", "budgets", "db", "doctor", "emulator", "export", "loadtest"),
+    *("prices", "purge", "rollup", "usage"),
+)
 """Each is a module of this package, loaded when it is called for."""
 
 
@@ -42,6 +47,26 @@ class _LazyGroup(Group):
         if cmd_name in COMMANDS:
             importlib.import_module(f"flask_llm.cli.{cmd_name}")
         return super().get_command(ctx, cmd_name)
+
+
+@contextmanager
+def named_options() -> Iterator[None]:
+    """Say which option is wrong as click does."""
+    try:
+        yield
+    except BadQuery as error:
+        option = error.parameter.replace("_", "-")
+        problem = str(error).removeprefix(f"{error.parameter}: ")
+        raise click.UsageError(f"--{option}: {problem}") from error
+
+
+def given(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the options that were given, as parameters of a query."""
+    return [
+        (name, value)
+        for name, values in options.items()
+        for value in ([values] if isinstance(values, str) else values or ())
+    ]
 
 
 def confirmed(question: str) -> Callable[[Command], Command]:

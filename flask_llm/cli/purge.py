@@ -1,0 +1,42 @@
+"""``flask llm purge``: delete old rows; what they come to stays in the reports."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import click
+
+from flask_llm.cli.group import confirmed, llm_cli, named_options
+from flask_llm.state import current_state
+from flask_llm.usage import Purge
+from flask_llm.usage.database import named_errors
+from flask_llm.usage.reports.parameters import read_moment
+
+YOUNGEST = timedelta(days=1)
+"""Rows of the last day may still change: calls end late, and journals are replayed."""
+
+
+@llm_cli.command()
+@click.option("--before", required=True, help="A date, or an age as in 90d.")
+@confirmed("This deletes rows for good; their sums are kept. Go on?")
+def purge(before: str) -> None:
+    """Delete the rows of settled calls that began BEFORE, in small batches."""
+    now = datetime.now(UTC)
+    state = current_state()
+    with named_options():
+        moment = read_moment("before", before, ZoneInfo("UTC"), now)
+    if moment > now - YOUNGEST:
+        raise click.UsageError(
+            "--before: rows of the last day are kept; 1d is the least."
+        )
+    with named_errors():
+        state.ledger.replay()
+        state.ledger.sweep(now)
+        work = Purge(state.database, moment)
+        rows = work.count()
+        with click.progressbar(length=rows, label="Rows", file=sys.stderr) as bar:
+            for deleted in work.run():
+                bar.update(deleted)
+    click.echo(f"{rows:,} rows from before {work.before.isoformat()} are deleted.")
