@@ -88,6 +88,7 @@ DEFERRED = {
     "flask_llm.encodings": "tiktoken, an extra",
     "flask_llm.observe.extras": "prometheus_client and opentelemetry, extras",
     "flask_llm.guards.counting": "Flask-Limiter, only where something is counted",
+    "flask_llm.web.dashboard.drawing": "pygal, an extra",
     "flask_llm.testing.pytest_plugin.fixtures": "the package, where a test asks",
 }
 """Who loads a module by name, and what for."""
@@ -169,6 +170,7 @@ STRANGERS = [
     "tiktoken",
     "flask_login",
     "flask_sqlalchemy",
+    "pygal",
 ]
 """What an app that imports the package does not pay for."""
 

@@ -137,7 +137,10 @@ class Settings:
         ' "$200/month".',
     )
     timezone: str = setting(
-        "UTC", zone, "Where the hours, days, weeks and months of budgets begin."
+        "UTC",
+        zone,
+        "Where the hours, days, weeks and months of budgets begin, and the days of the"
+        " dashboard.",
     )
     unknown_price: str = setting(
         "block",

@@ -16,10 +16,18 @@ from flask_llm.usage.reports import LINES_MAX, BadQuery, Line, read_request_quer
 from flask_llm.usage.reports.csv import csv_lines
 from flask_llm.usage.reports.requests import NAMES
 from flask_llm.web.access import refusal, scope
+from flask_llm.web.dashboard import CHARTS, picture, show
 from flask_llm.web.health import health
 from flask_llm.web.problem import problem, problem_response
 
-llm_bp = Blueprint("llm", __name__, url_prefix="/llm")
+llm_bp = Blueprint(
+    "llm",
+    __name__,
+    url_prefix="/llm",
+    template_folder="templates",
+    static_folder="static",
+    static_url_path="/dashboard/static",
+)
 """Register it on an app, and the app is set up: ``app.register_blueprint(llm_bp)``."""
 
 
@@ -106,6 +114,20 @@ def show_health() -> tuple[Response, int]:
     """Answer how the parts are that calls need."""
     found, status = health(current_state())
     return jsonify(found), status
+
+
+@llm_bp.get("/dashboard")
+def dashboard() -> Response:
+    """Answer a page for people."""
+    state = current_state()
+    return show(state, scope(state))
+
+
+@llm_bp.get(f"/dashboard/<any({','.join(CHARTS)}):name>.svg")
+def dashboard_picture(name: str) -> Response:
+    """Answer a chart of the page."""
+    state = current_state()
+    return picture(state, scope(state), name)
 
 
 def _csv(
