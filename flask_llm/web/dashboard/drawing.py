@@ -80,15 +80,15 @@ def can_draw() -> bool:
 def draw(chart: Chart, theme: Theme, size: Size) -> bytes:
     """Draw a chart as SVG, without a script and without a word that a user chose."""
     pygal = importlib.import_module("pygal")
-    marks, step = _marks(max(chart.totals, default=0))
+    found, step = marks(max(chart.totals, default=0))
     kind = pygal.StackedBar if chart.stacked else pygal.Line
     drawing = kind(
         style=_style(chart, theme),
         css=("file://style.css", "file://graph.css", f"inline:{_css(theme)}"),
         width=size.width,
         height=size.height,
-        range=(0, marks[-1]),
-        y_labels=marks,
+        range=(0, found[-1]),
+        y_labels=found,
         value_formatter=lambda value: chart.mark(int(value), step),
         x_labels=[column.tick for column in chart.columns],
         x_labels_major_every=-(-len(chart.columns) // size.ticks),
@@ -158,7 +158,7 @@ def _without_scripts(root: Any) -> Any:
     return root
 
 
-def _marks(most: int) -> tuple[list[int], int]:
+def marks(most: int) -> tuple[list[int], int]:
     """Return the marks of an axis from zero up to a value, and how far they are apart.
 
     They are 1, 2 or 5 times a power of ten apart, and few.

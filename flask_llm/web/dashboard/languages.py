@@ -22,6 +22,8 @@ SECOND_MS = 1000
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 """Of our own: what an app does to its decimal context must not change a figure."""
 
+_LEAST, _MOST, _ALL = Decimal("0.1"), Decimal("99.9"), Decimal(100)
+
 _SCALES = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"))
 
 
@@ -92,14 +94,15 @@ class Language:
         return self.text("seconds", number=self.number(seconds, places))
 
     def percent(self, part: int, whole: int) -> str:
-        """Write a share; one that is not zero never looks like it."""
-        if not whole:
-            return self.text("percent", number=self.number(0))
-        share = _EXACT.divide(Decimal(100 * part), Decimal(whole))
-        if 0 < share < Decimal("0.1"):
-            tenth = self.number(Decimal("0.1"), 1)
-            return self.text("percent", number=self.text("below", number=tenth))
-        places = 0 if share in {0, 100} else 1
+        """Write a share; little never looks like nothing, nor nearly all like all."""
+        share = _EXACT.divide(Decimal(100 * part), Decimal(whole or 1))
+        if 0 < share < _LEAST:
+            edge = self.text("percent", number=self.number(_LEAST, 1))
+            return self.text("below", number=edge)
+        if _MOST < share < _ALL:
+            edge = self.text("percent", number=self.number(_MOST, 1))
+            return self.text("above", number=edge)
+        places = 0 if share in {0, _ALL} else 1
         return self.text("percent", number=self.number(share, places))
 
     def duration(self, milliseconds: int | None) -> str:

@@ -76,9 +76,10 @@ def _selection(state: State, *own: str) -> Selection:
 
 def _spoken() -> Language:
     """Return the language that was asked for, by the address or by the browser."""
-    asked = request.args.get("lang")
-    accepted = request.accept_languages.best_match(CODES, default=CODES[0])
-    return language(asked if asked in CODES else accepted)
+    asked = [request.args.get("lang", ""), *request.accept_languages.values()]
+    # By the reader's order; werkzeug's best_match() puts "en" before "uk-UA".
+    known = (tag.partition("-")[0].lower() for tag in asked)
+    return language(next((code for code in known if code in CODES), CODES[0]))
 
 
 def _page(template: str, spoken: Language, status: int, **values: object) -> Response:
