@@ -14,11 +14,14 @@ from flask_llm.emulator import Answer, Fault
 from flask_llm.protocols import PROTOCOLS
 from flask_llm.providers import BUILT_IN, Quirks
 from flask_llm.settings import Settings
+from flask_llm.usage.reports.query import GROUPS
+from flask_llm.web.dashboard.selection import PARAMETERS
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 CALLING = (ROOT / "docs" / "calling.md").read_text("utf-8")
 PROVIDERS = (ROOT / "docs" / "providers.md").read_text("utf-8")
+REPORTS = (ROOT / "docs" / "reports.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -281,3 +284,32 @@ def test_examples_of_batches_run(app, emulator, capsys):
     assert begun == f"{names['batch'].id} submitted"
     assert answer.startswith("In short: … 0.00")
     assert failed.startswith("failed: The provider answered 500")
+
+
+def test_addresses_of_the_dashboard_are_answered(app):
+    section = REPORTS.partition("## Dashboard\n")[2].partition("\n## ")[0]
+    addresses = re.findall(r"`(/llm/dashboard[^`]*)`", section)
+    headers = {"Authorization": "Bearer letmein"}
+
+    found = [
+        app.test_client().get(address, headers=headers).status_code
+        for address in addresses
+    ]
+
+    assert found == [200, 200]
+
+
+def test_parameters_of_the_dashboard_are_those_it_takes():
+    section = REPORTS.partition("## Dashboard\n")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (`.*?) \| .*\|$", section, re.MULTILINE)
+    listed = {name for line in lines for name in re.findall(r"`(\w+)`", line)}
+
+    assert listed == {*PARAMETERS, *GROUPS}
+
+
+@pytest.mark.parametrize("name", ["dashboard", "dashboard-phone"])
+def test_pictures_are_there_and_small(name):
+    picture = ROOT / "docs" / "images" / f"{name}.png"
+
+    assert f"images/{name}.png" in REPORTS
+    assert 0 < picture.stat().st_size < 150_000

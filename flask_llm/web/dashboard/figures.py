@@ -19,7 +19,7 @@ TOP = 8
 SERIES_MAX = 6
 """How many groups have a colour of their own; the rest share one."""
 
-FAILURES_MAX = 8
+FAILURES_MAX = 5
 SUBJECTS_MAX = 8
 MODELS_MAX = 1_000
 """Of how many models it is looked whether they have a price."""

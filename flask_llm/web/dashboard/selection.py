@@ -17,6 +17,9 @@ from flask_llm.web.dashboard.languages import CODES
 RANGES = ("24h", "7d", "30d", "90d", "month", "year")
 GROUPINGS = ("model", "provider", "feature", "user", "tenant")
 
+PARAMETERS = ("range", "first", "last", "tz", "group_by", "lang")
+"""What comes once, beside the filters."""
+
 CHART_HOURS_MAX = 48
 CHART_DAYS_MAX = 100
 """Up to how many hours, and days, have a column of their own."""
@@ -132,7 +135,7 @@ def read_selection(
     :param own: parameters that the caller reads for itself.
     :raises BadQuery: naming the parameter and the cure.
     """
-    once = ("range", "first", "last", "tz", "group_by", "lang", *own)
+    once = (*PARAMETERS, *own)
     # A form sends the fields that were left empty, too.
     filled = [
         (name, value) for name, value in parameters if value or name in (*GROUPS, *own)
