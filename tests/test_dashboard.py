@@ -20,7 +20,7 @@ from flask import Blueprint
 from sqlalchemy import event
 
 from flask_llm import LLM, llm_bp
-from flask_llm.usage import EVERYTHING, Database, Purge, Rebuild, Scope, read_query
+from flask_llm.usage import EVERYTHING, Database, Purge, Scope, read_query, tally
 from flask_llm.usage.models import usage
 from flask_llm.usage.reports import BadQuery, usd
 from flask_llm.web.dashboard import drawing
@@ -131,21 +131,17 @@ def write(app, *rows):
         "cost_nanos": 10**9,
         "duration_ms": 1500,
     }
+    full = [
+        month.NOTHING
+        | {"id": f"{number:032x}", "request_id": f"{number:032x}"}
+        | plain
+        | row
+        for number, row in enumerate(rows)
+    ]
     with database.begin() as connection:
-        connection.execute(
-            usage.insert(),
-            [
-                month.NOTHING
-                | {"id": f"{number:032x}", "request_id": f"{number:032x}"}
-                | plain
-                | row
-                for number, row in enumerate(rows)
-            ],
-        )
-    rebuild = Rebuild(database, now)
-    for week in rebuild.weeks():
-        rebuild.week(week)
-    rebuild.finish()
+        connection.execute(usage.insert(), full)
+        for row in full:
+            tally.add(connection, row)
 
 
 # Words, numbers and dates
