@@ -114,6 +114,16 @@ def test_everything_the_page_loads_is_there(make_demo):
     assert found == {200}
 
 
+def test_dashboard_is_a_link_away_under_its_own_policy(make_demo):
+    client = make_demo().test_client()
+    (path,) = re.findall(r'href="([^"]+)">Dashboard<', client.get("/").text)
+
+    answer = client.get(path)
+
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert "script-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
 def test_page_says_that_it_is_an_emulator(make_demo):
     page = make_demo().test_client().get("/").text
 
