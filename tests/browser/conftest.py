@@ -78,6 +78,11 @@ def open_page(browser):
     def complain(kind):
         return lambda what: complaints.append((kind, getattr(what, "text", str(what))))
 
+    def lost(request):
+        # A page that is left while its icon is on the way.
+        if request.failure != "net::ERR_ABORTED":
+            complaints.append(("lost", f"{request.failure} {request.url}"))
+
     def failed(response):
         if response.status >= 400:
             complaints.append(("status", f"{response.status} {response.url}"))
@@ -92,9 +97,7 @@ def open_page(browser):
         page = context.new_page()
         page.on("console", complain("console"))
         page.on("pageerror", complain("error"))
-        page.on(
-            "requestfailed", lambda request: complaints.append(("lost", request.url))
-        )
+        page.on("requestfailed", lost)
         page.on("response", failed)
         return page
 
