@@ -18,6 +18,7 @@ from flask_llm.usage.reports.requests import NAMES
 from flask_llm.web.access import refusal, scope
 from flask_llm.web.dashboard import CHARTS, picture, show
 from flask_llm.web.health import health
+from flask_llm.web.openapi import description
 from flask_llm.web.problem import problem, problem_response
 
 llm_bp = Blueprint(
@@ -128,6 +129,12 @@ def dashboard_picture(name: str) -> Response:
     """Answer a chart of the page."""
     state = current_state()
     return picture(state, scope(state), name)
+
+
+@llm_bp.get("/openapi.json")
+def openapi() -> Response:
+    """Describe the routes for machines."""
+    return jsonify(description(request.path.removesuffix("/openapi.json")))
 
 
 def _csv(
