@@ -51,16 +51,15 @@ class Reports:
             lines = _lines(connection, chosen, scope)
             pending: int = connection.scalar(of_pending(chosen, scope)) or 0
         query = chosen.query
-        made = [
-            Line.of(dict(zip(query.group_by, place, strict=True)), sums)
-            for place, sums in lines.items()
-            if sums[0]
-        ]
-        groups = sorted(made, key=_order(query)) if query.group_by else []
+        places = [place for place, sums in lines.items() if sums[0]]
+        groups = sorted(places, key=_order(query, lines)) if query.group_by else []
         return Report(
             query=query,
             total=_total(lines.values()),
-            groups=tuple(groups[: query.limit]),
+            groups=tuple(
+                Line.of(dict(zip(query.group_by, place, strict=True)), lines[place])
+                for place in groups[: query.limit]
+            ),
             truncated=len(groups) > query.limit,
             pending=pending,
             source="rollup" if chosen.sums else "rows",
@@ -125,12 +124,15 @@ def _total(lines: Iterable[Sums]) -> Line:
     return Line.of({}, total)
 
 
-def _order(query: Query) -> Any:
-    def by_group(line: Line) -> tuple[str, ...]:
-        return tuple(value or "" for value in line.group.values())
+def _order(query: Query, lines: Mapping[Place, Sums]) -> Callable[[Place], Any]:
+    def by_group(place: Place) -> tuple[str, ...]:
+        return tuple(value or "" for value in place)
 
-    def by_value(line: Line) -> tuple[Any, ...]:
-        name = "cost_nanos" if query.sort == "cost_usd" else query.sort
-        return (-getattr(line, name), *by_group(line))
+    def by_value(place: Place) -> tuple[Any, ...]:
+        return (-lines[place][column], *by_group(place))
 
-    return by_group if query.sort == "group" else by_value
+    if query.sort == "group":
+        return by_group
+    name = "cost_nanos" if query.sort == "cost_usd" else query.sort
+    column = list(COUNTED).index(name)
+    return by_value
