@@ -28,7 +28,7 @@ from flask_llm import (
     RoundsExceeded,
     Tool,
 )
-from flask_llm.chat import Image, Prompt, read_messages, tool_output
+from flask_llm.chat import Image, Prompt, Text, read_messages, tool_output
 from flask_llm.chat.results import tool_text
 from flask_llm.emulator import Answer, Fault
 from flask_llm.protocols import PROTOCOLS
@@ -266,8 +266,10 @@ def test_result_is_written_for_the_model(value, text):
         (PHOTO, "", (PHOTO,)),
         (["Look:", PHOTO, {"by": "Ann"}], 'Look:\n{"by": "Ann"}', (PHOTO,)),
         ((PHOTO, PHOTO), "", (PHOTO, PHOTO)),
+        (Text("Fine."), "Fine.", ()),
+        ([Text("Look:"), PHOTO], "Look:", (PHOTO,)),
     ],
-    ids=["text", "list", "image", "both", "images"],
+    ids=["text", "list", "image", "both", "images", "part", "parts"],
 )
 def test_images_in_a_result_stand_beside_the_text(value, text, media):
     assert tool_output(value) == (text, media)

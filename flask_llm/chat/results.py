@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from flask_llm.chat.media import File, Image
+from flask_llm.chat.parts import Text
 
 
 def tool_output(value: object) -> tuple[str, tuple[Image | File, ...]]:
@@ -31,13 +32,15 @@ def tool_output(value: object) -> tuple[str, tuple[Image | File, ...]]:
 
 
 def tool_text(value: object) -> str:
-    """Write a tool's result: a string as it is, all else as JSON.
+    """Write a tool's result: a string or text part as it is, all else as JSON.
 
     :raises TypeError: where JSON has no form for it.
     :raises ValueError: where it holds itself, or a number that is none.
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, Text):
+        return value.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
 
 
