@@ -593,6 +593,7 @@ class interrupted:  # noqa: N801 - reads as a phrase
 
 def test_a_slot_is_free_again_after_an_interrupt(make_app, emulator):
     app = make_app(LLM_MAX_CONCURRENT=1)
+    app.extensions["llm"].database.prepare()  # or the interrupt may come too early
     emulator.script(Fault(hang=True))
 
     with app.app_context():
