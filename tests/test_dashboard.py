@@ -141,7 +141,7 @@ def write(app, *rows):
     with database.begin() as connection:
         connection.execute(usage.insert(), full)
         for row in full:
-            tally.add(connection, row)
+            tally.add(connection, [row])
 
 
 # Words, numbers and dates
