@@ -9,11 +9,13 @@ from conftest import KEY
 from flask_caching import Cache
 from flask_limiter import Limiter
 from sockets import free_port
+from sqlalchemy import delete
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_llm import LLM
 from flask_llm.cli.doctor import CHECKS, Setup, access, books, clocks, models, workers
 from flask_llm.cli.doctor.server import Server, find
+from flask_llm.usage.models import marks
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 MODERN = {"LLM_MODEL": "openai/gpt-6-luna"}
@@ -53,6 +55,18 @@ def test_what_is_to_be_mended_is_in_the_exit_code(make_app):
 
     assert doctor(well).exit_code == 0
     assert doctor(ill).exit_code == 1
+
+
+def test_sums_that_lack_rows_are_told_of(look, make_app):
+    app = make_app(**MODERN)
+    (whole,) = look(books.rollup, app=app)
+    with app.extensions["llm"].database.begin() as connection:
+        connection.execute(delete(marks))
+
+    (lacking,) = look(books.rollup, app=app)
+
+    assert (whole.level, lacking.level) == ("ok", "hint")
+    assert "flask llm rollup --rebuild" in lacking.cure
 
 
 def test_all_that_is_not_well_has_a_cure(make_app, tmp_path):

@@ -4,18 +4,23 @@ import io
 import json
 import logging
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from conftest import read_rows
 from flask_login import UserMixin, login_user
+from sqlalchemy import create_engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import flask_llm
+from flask_llm.chat import Message, Prompt
 from flask_llm.emulator import Answer
 from flask_llm.observe.conventions import EXPERIMENTAL, V1_41
 from flask_llm.observe.log import FIELDS
 from flask_llm.observe.prometheus import COUNTERS, HISTOGRAMS
+from flask_llm.usage import Outcome
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -138,3 +143,57 @@ def test_examples_of_access_let_in_whom_they_say(make_app):
 
     assert found == [403, 403, 200]
     assert isinstance(app.wsgi_app, ProxyFix)
+
+
+TABLES = "Keeping the tables small"
+
+
+def call(app, at, user):
+    """Write the books of one call down as it is made and settled; return its entry."""
+    ledger = app.extensions["llm"].ledger
+    ledger._now = lambda: at
+    prompt = Prompt(
+        provider="openai", model="m", messages=(Message("user", "Hi"),), user=user
+    )
+    entry = ledger.entry(prompt)
+    ledger.open(entry)
+    ledger.settle(entry, Outcome(status="ok", cost_nanos=10**9))
+    return entry
+
+
+def test_command_that_keeps_tables_small_runs(app):
+    (example,) = operations(TABLES, "sh")
+    call(app, datetime.now(UTC) - timedelta(days=100), "ann")
+
+    result = app.test_cli_runner().invoke(args=example.split()[1:])
+
+    assert result.exit_code == 0, result.output
+    assert read_rows(app) == []
+
+
+@pytest.mark.parametrize("database_uri", ["postgres"], indirect=True)
+def test_months_are_partitions_as_the_page_says(make_app, database_uri):
+    app = make_app(LLM_DATABASE_URI=database_uri, LLM_AUTO_MIGRATE=True)
+    call(app, datetime(2026, 11, 20, tzinfo=UTC), "before")
+    change, drop = operations(TABLES, "sql")
+    engine = create_engine(database_uri, isolation_level="AUTOCOMMIT")
+
+    with engine.connect() as connection:
+        connection.exec_driver_sql(change.replace("%", "%%"))
+    entry = call(app, datetime(2027, 1, 15, 12, tzinfo=UTC), "after")
+    ledger = app.extensions["llm"].ledger
+    ledger._writer.settle(entry.row, entry.row)  # as a journal replayed twice does
+    with engine.connect() as connection:
+        months = "SELECT count(*) FROM llm_usage_2027_01"
+        in_january = connection.exec_driver_sql(months).scalar_one()
+        connection.exec_driver_sql(drop)
+    engine.dispose()
+
+    assert in_january == 1
+    assert [row.user_id for row in read_rows(app)] == ["before"]
+    report = app.test_client().get(
+        "/llm/usage?since=2026-01-01&until=2028-01-01&group_by=user",
+        headers={"Authorization": "Bearer letmein"},
+    )
+    assert sorted(line["user"] for line in report.json["groups"]) == ["after", "before"]
+    assert report.json["total"]["cost_usd"] == "2.000000000"

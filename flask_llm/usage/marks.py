@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
 from flask_llm.usage.models import marks
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for always."""
 
 
 class Marks(NamedTuple):
@@ -18,6 +21,11 @@ class Marks(NamedTuple):
     """From when on the rollup counts every settled row; None where it never did."""
     purged: datetime | None = None
     """Before when rows may be gone; None where none ever went."""
+
+    @property
+    def counts_all(self) -> bool:
+        """Whether the rollup counts every row there is."""
+        return self.rollup is not None and self.rollup <= EPOCH
 
 
 def read(connection: Connection) -> Marks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -23,8 +23,6 @@ from flask_llm.usage import marks, tally
 from flask_llm.usage.database import Database
 from flask_llm.usage.models import COUNTED, hourly, usage
 from flask_llm.usage.tally import DAY, GRAINS, HOUR, KEY, WEEK
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Rebuild:
@@ -89,7 +87,7 @@ class Rebuild:
 
     def finish(self) -> None:
         """Let reports rely on all sums: there is no older row."""
-        self._database.do(functools.partial(self._rely_from, EPOCH))
+        self._database.do(functools.partial(self._rely_from, marks.EPOCH))
 
     def _rows_into_hour(self, hour: int, connection: Connection) -> None:
         purged = self._begin(connection)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask_llm.cli.doctor.check import BAD, OK, Check, Setup
+from flask_llm.cli.doctor.check import BAD, HINT, OK, Check, Setup
 from flask_llm.errors import LLMError
+from flask_llm.usage import marks
 from flask_llm.usage.database import named_errors
 
 
@@ -34,3 +35,21 @@ def journal(setup: Setup) -> Iterator[Check]:
         )
     else:
         yield Check("journal", OK, "No rows wait in the journal.")
+
+
+def rollup(setup: Setup) -> Iterator[Check]:
+    """See that the sums count every row; the tables are looked at elsewhere."""
+    try:
+        with named_errors(), setup.state.database.begin() as connection:
+            known = marks.read(connection)
+    except LLMError:
+        return
+    if known.counts_all:
+        yield Check("rollup", OK, "Reports are read from sums.")
+    else:
+        yield Check(
+            "rollup",
+            HINT,
+            "Reports read old calls row by row, which takes long where there are many.",
+            "Run: flask llm rollup --rebuild",
+        )

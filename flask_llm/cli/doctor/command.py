@@ -20,6 +20,7 @@ from flask_llm.usage.database import named_errors
 CHECKS: tuple[Look, ...] = (
     books.tables,
     books.journal,
+    books.rollup,
     models.keys,
     models.retirement,
     models.prices,
