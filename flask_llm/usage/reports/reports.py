@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select
@@ -71,29 +71,40 @@ def _lines(connection: Connection, chosen: Plan, scope: Scope) -> dict[Place, Su
     lines: dict[Place, Sums] = {}
     found: list[tuple[Place, Sums]] = []
     if chosen.sums:
-        found += _read(connection, of_sums(chosen, scope), chosen, name_sums_time)
+        statement = of_sums(chosen, scope)
+        for part in chosen.sums:
+            rows = _rows(connection, statement, part._asdict())
+            found += _read(rows, chosen, name_sums_time)
     if chosen.rows:
-        statement = of_rows(chosen, scope, connection.dialect.name)
-        found += _read(connection, statement, chosen, name_rows_time)
+        rows = _rows(connection, of_rows(chosen, scope, connection.dialect.name))
+        found += _read(rows, chosen, name_rows_time)
     for place, sums in found:
         known = lines.get(place)
         lines[place] = sums if known is None else _added(known, sums)
     return lines
 
 
-def _read(
+def _rows(
     connection: Connection,
     statement: Select[Any],
-    chosen: Plan,
-    name_time: Callable[[Plan, Any], Mapping[str, str]],
-) -> Iterator[tuple[Place, Sums]]:
-    rows = connection.execute(statement.limit(LINES_MAX + 1)).all()
+    values: Mapping[str, Any] | None = None,
+) -> Sequence[Row[Any]]:
+    rows = connection.execute(statement, values).all()
     if len(rows) > LINES_MAX:
         raise BadQuery(
             "group_by",
             f"this makes more than {LINES_MAX} groups: group by less, or ask for a "
             "shorter time.",
         )
+    return rows
+
+
+def _read(
+    rows: Iterable[Row[Any]],
+    chosen: Plan,
+    name_time: Callable[[Plan, Any], Mapping[str, str]],
+) -> Iterator[tuple[Place, Sums]]:
+    """Name the group of each row."""
     times: dict[Any, Mapping[str, str]] = {}
     plain = [name for name in chosen.query.group_by if name in GROUPS]
     width = len(COUNTED) + 1

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    bindparam,
     case,
     cast,
     func,
@@ -27,7 +28,7 @@ from flask_llm.usage.models import COUNTED, hourly, usage
 from flask_llm.usage.reports import scope as scopes
 from flask_llm.usage.reports.parameters import Span
 from flask_llm.usage.reports.plan import Plan
-from flask_llm.usage.reports.query import GROUPS, TIMES
+from flask_llm.usage.reports.query import GROUPS, LINES_MAX, TIMES
 from flask_llm.usage.reports.scope import Scope
 from flask_llm.usage.reports.zones import Stretch, day_named
 
@@ -36,29 +37,29 @@ NOBODY: ColumnElement[str] = literal_column("''")
 
 HOUR = timedelta(hours=1)
 
+ONE_TOO_MANY = LINES_MAX + 1
+
 
 def of_sums(chosen: Plan, scope: Scope) -> Select[Any]:
-    """Return what the rollup holds of a report."""
+    """Return what the rollup holds of a report in one stretch: its parameters.
+
+    SQLite would read all sums of a dimension if asked for several stretches at once.
+    """
     query = chosen.query
     keys = [scopes.sums_column(name) for name in query.group_by if name in GROUPS]
     if set(query.group_by) & set(TIMES):
         keys.append(_day_number(chosen) if _is_by_day(chosen) else hourly.c.hour)
-    stretches = (
-        and_(
-            hourly.c.hours == part.hours,
-            hourly.c.hour >= part.first,
-            hourly.c.hour < part.end,
-        )
-        for part in chosen.sums
-    )
     return (
         select(*keys, *_sums_of_sums())
         .where(
             hourly.c.dimension == chosen.dimension,
-            or_(*stretches),
+            hourly.c.hours == bindparam("hours"),
+            hourly.c.hour >= bindparam("first"),
+            hourly.c.hour < bindparam("end"),
             *scopes.of_sums(query.filters, scope),
         )
         .group_by(*keys)
+        .limit(ONE_TOO_MANY)
     )
 
 
@@ -78,6 +79,7 @@ def of_rows(chosen: Plan, scope: Scope, dialect: str) -> Select[Any]:
             *scopes.of_rows(query.filters, scope),
         )
         .group_by(*keys)
+        .limit(ONE_TOO_MANY)
     )
 
 
