@@ -275,9 +275,7 @@ def _sqlite(url: URL) -> Engine:
             f"The folder of the SQLite file cannot be made ({error}); "
             "set LLM_DATABASE_URI to a place that can be written."
         ) from error
-    engine = create_engine(
-        url, pool_pre_ping=True, connect_args={"timeout": PATIENCE_SECONDS}
-    )
+    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
     event.listen(engine, "connect", _tune_sqlite)
     return engine
 

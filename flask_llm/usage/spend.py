@@ -7,10 +7,20 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Insert, bindparam, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Insert,
+    Select,
+    Update,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from flask_llm.usage.models import spend
+from flask_llm.usage.prepared import Prepared
 
 
 class Share(NamedTuple):
@@ -61,9 +71,9 @@ def reserve(connection: Connection, holds: Iterable[Hold], nanos: int) -> list[S
     missing = []
     for hold in sorted(holds):
         values = {"ask": nanos, "most": hold.limit_nanos, **_key(hold.share)}
-        if connection.execute(_RESERVE, values).rowcount:
+        if _RESERVE.execute(connection, values).rowcount:
             continue
-        found = connection.execute(_FIND, _key(hold.share)).first()
+        found = _FIND.execute(connection, _key(hold.share)).first()
         if found is not None and sum(found) + nanos > hold.limit_nanos:
             raise NoRoom(hold, Standing(*found))
         missing.append(hold.share)  # or made by somebody else a moment ago
@@ -87,13 +97,16 @@ def settle(
     Money that is spent is spent: nothing is refused here.
     """
     values = {"released": released, "charged": charged, **_key(share)}
-    connection.execute(_SETTLE, values)
-    return standing(connection, share)
+    settled = _SETTLE.execute(connection, values)
+    if not settled.returns_rows:
+        return standing(connection, share)
+    found = settled.first()
+    return Standing(*found) if found else Standing()
 
 
 def standing(connection: Connection, share: Share) -> Standing:
     """Return what a share has spent and holds; nothing where it has no row."""
-    found = connection.execute(_FIND, _key(share)).first()
+    found = _FIND.execute(connection, _key(share)).first()
     return Standing(*found) if found else Standing()
 
 
@@ -130,24 +143,37 @@ _MATCH = (
     spend.c.subject == bindparam("its_subject"),
     spend.c.period == bindparam("its_period"),
 )
+_STANDING = (spend.c.spent_nanos, spend.c.reserved_nanos)
 _TAKEN = spend.c.spent_nanos + spend.c.reserved_nanos
 
-_FIND = select(spend.c.spent_nanos, spend.c.reserved_nanos).where(*_MATCH)
 
-_RESERVE = (
-    update(spend)
-    .where(*_MATCH, _TAKEN + bindparam("ask") <= bindparam("most"))
-    .values(reserved_nanos=spend.c.reserved_nanos + bindparam("ask"))
-)
+def _finding(_: Dialect) -> Select[Any]:
+    return select(*_STANDING).where(*_MATCH)
 
-_SETTLE = (
-    update(spend)
-    .where(*_MATCH)
-    .values(
-        reserved_nanos=spend.c.reserved_nanos - bindparam("released"),
-        spent_nanos=spend.c.spent_nanos + bindparam("charged"),
+
+def _reserving(_: Dialect) -> Update:
+    return (
+        update(spend)
+        .where(*_MATCH, _TAKEN + bindparam("ask") <= bindparam("most"))
+        .values(reserved_nanos=spend.c.reserved_nanos + bindparam("ask"))
     )
-)
+
+
+def _settling(dialect: Dialect) -> Update:
+    settled = (
+        update(spend)
+        .where(*_MATCH)
+        .values(
+            reserved_nanos=spend.c.reserved_nanos - bindparam("released"),
+            spent_nanos=spend.c.spent_nanos + bindparam("charged"),
+        )
+    )
+    return settled.returning(*_STANDING) if dialect.update_returning else settled
+
+
+_FIND = Prepared(_finding)
+_RESERVE = Prepared(_reserving)
+_SETTLE = Prepared(_settling)
 
 
 @functools.cache

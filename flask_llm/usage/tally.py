@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Dialect,
     Insert,
     Select,
     Subquery,
@@ -36,6 +37,7 @@ from flask_llm.usage.models import (
     hourly,
     usage,
 )
+from flask_llm.usage.prepared import Prepared
 
 HOUR, DAY, WEEK = 1, 24, 168
 
@@ -154,9 +156,18 @@ def _count(
     for row in rows:
         ids.setdefault(hour_of(row["created_at"]), []).append(row["id"])
     for hour, some in sorted(ids.items()):
-        connection.execute(
-            _counting(connection.dialect.name, sign), {"ids": some, "at_hour": hour}
-        )
+        if len(some) == 1:
+            values = {"row_id": some[0], "at_hour": hour}
+            _COUNTING_ONE[sign].execute(connection, values)
+        else:
+            connection.execute(
+                _counting(connection.dialect.name, sign), {"ids": some, "at_hour": hour}
+            )
+
+
+_PLACES: list[ColumnElement[Any]] = [
+    literal_column(str(place)) for place in range(1, len(KEY) + 1)
+]
 
 
 @functools.cache
@@ -168,17 +179,39 @@ def _counting(dialect: str, sign: str) -> Insert:
     another that waits for it.
     """
     grains = grain_list(GRAINS)
-    signed = (func.sum(-one if sign == "-" else one) for one in MEASURES.values())
-    key = range(1, len(KEY) + 1)
-    places: list[ColumnElement[Any]] = [literal_column(str(place)) for place in key]
     source = (
-        select(*key_of(grains), *_labelled(signed), func.max(LONGEST))
+        select(
+            *key_of(grains),
+            *_labelled(func.sum(one) for one in _signed(sign)),
+            func.max(LONGEST),
+        )
         .select_from(usage.join(grains, true()))
         .where(usage.c.id.in_(bindparam("ids", expanding=True)))
-        .group_by(*places)
-        .order_by(*places)
+        .group_by(*_PLACES)
+        .order_by(*_PLACES)
     )
     return upsert(dialect, source)
+
+
+def _counting_one(sign: str, dialect: Dialect) -> Insert:
+    """Return the same for a single row: what most calls need, in half the time."""
+    grains = grain_list(GRAINS)
+    source = (
+        select(*key_of(grains), *_labelled(_signed(sign)), LONGEST)
+        .select_from(usage.join(grains, true()))
+        .where(usage.c.id == bindparam("row_id"))
+        .order_by(*_PLACES)
+    )
+    return upsert(dialect.name, source)
+
+
+_COUNTING_ONE = {
+    sign: Prepared(functools.partial(_counting_one, sign)) for sign in ("+", "-")
+}
+
+
+def _signed(sign: str) -> Iterable[ColumnElement[Any]]:
+    return (-one if sign == "-" else one for one in MEASURES.values())
 
 
 def _labelled(sums: Iterable[ColumnElement[Any]]) -> Iterable[ColumnElement[Any]]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from flask_llm.usage import rows, spend, tally
 from flask_llm.usage.database import Database
 from flask_llm.usage.models import usage
+from flask_llm.usage.prepared import Prepared
 from flask_llm.usage.rows import Reservation
 from flask_llm.usage.spend import Share, Standing
 
@@ -57,7 +58,7 @@ class Writer:
         """
 
         def write(connection: Connection) -> None:
-            connection.execute(usage.insert(), row)
+            _write(connection, row)
 
         self.reserve(write, reservation)
 
@@ -158,7 +159,7 @@ class _Closed(NamedTuple):
 
 def _insert(row: Mapping[str, Any], connection: Connection) -> Charges:
     """Write a settled row whole."""
-    connection.execute(usage.insert(), row)
+    _write(connection, row)
     charges = _charge(connection, [_Closed(row, {}, 0, _cost(row))])
     tally.add(connection, [row])
     return charges
@@ -234,14 +235,32 @@ def _execute(
     """Write the changes of a row that is still in a state."""
     values = {f"new_{name}": value for name, value in changes.items()}
     where = {"row_id": row["id"], "as_yet": as_yet}
-    return connection.execute(_closing(tuple(changes)), values | where).rowcount > 0
+    closing = _closing(tuple(changes))
+    return closing.execute(connection, values | where).rowcount > 0
 
 
 @functools.cache
-def _closing(names: tuple[str, ...]) -> Update:
+def _closing(names: tuple[str, ...]) -> Prepared:
     """Return the statement that settles a row, built once for each set of names."""
-    return (
-        update(usage)
-        .where(usage.c.id == bindparam("row_id"), usage.c.status == bindparam("as_yet"))
-        .values({name: bindparam(f"new_{name}") for name in names})
+    return Prepared(
+        lambda _: (
+            update(usage)
+            .where(
+                usage.c.id == bindparam("row_id"),
+                usage.c.status == bindparam("as_yet"),
+            )
+            .values({name: bindparam(f"new_{name}") for name in names})
+        )
+    )
+
+
+def _write(connection: Connection, row: Mapping[str, Any]) -> None:
+    _writing(tuple(row)).execute(connection, row)
+
+
+@functools.cache
+def _writing(names: tuple[str, ...]) -> Prepared:
+    """Return the statement that writes a row, built once for each set of names."""
+    return Prepared(
+        lambda _: usage.insert().values({name: bindparam(name) for name in names})
     )
