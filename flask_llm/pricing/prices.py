@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from flask_llm.chat import Usage
 from flask_llm.pricing.overrides import Overrides
-from flask_llm.pricing.rules import BASES, STANDARD, Rates, Rule, amount
+from flask_llm.pricing.rules import BASES, STANDARD, Rates, Rule, amount, dearest
 from flask_llm.pricing.table import table
 
 # Scaling to nano-dollars must not round in the host's decimal context.
@@ -143,17 +143,11 @@ class Prices:
         :param service_tier: the tier that the provider *reports*, in its own words.
         :param batch: whether the call ran in a batch, which responses do not say.
         """
-        basis = _basis(service_tier, batch=batch)
         rule = self._rule(model)
+        basis = _basis(service_tier, batch=batch)
         rates = rule.rates(basis, at) if rule else None
         usd = amount(usage, rates) if rates is not None else None
-        return Cost(
-            usd=usd,
-            source=rule.source if rule and usd is not None else "none",
-            basis=basis,
-            prices_version=self.version,
-            uncached_usd=_uncached(usage, rates, usd),
-        )
+        return self._of(rule, basis, usd, _uncached(usage, rates, usd))
 
     def ceiling(
         self,
@@ -174,22 +168,18 @@ class Prices:
         :param hour_cache: whether it may ask for a cache that lasts an hour.
         :param batch: whether it runs in a batch, and at a batch's prices.
         """
-        usages = [
-            Usage(
-                input_tokens=input_tokens,
-                cache_write_tokens=written,
-                cache_write_1h_tokens=written if hour_cache else 0,
-                output_tokens=output_tokens,
-                reasoning_tokens=reasoning,
-            )
-            for written in (0, input_tokens)
-            for reasoning in (0, output_tokens)
-        ]
-        costs = [
-            self.cost(model, usage, service_tier=tier, batch=batch)
-            for tier in {service_tier, None}
-            for usage in usages
-        ]
+        written = "cache_write_1h" if hour_cache else "cache_write"
+        parts: dict[tuple[str, ...], int] = {
+            ("input", written): input_tokens,
+            ("output", "reasoning"): output_tokens,
+        }
+        rule = self._rule(model)
+        costs = []
+        for tier in {service_tier, None}:
+            basis = _basis(tier, batch=batch)
+            rates = rule.rates(basis) if rule else None
+            usd = None if rates is None else dearest(parts, input_tokens, rates)
+            costs.append(self._of(rule, basis, usd))
         unknown = [cost for cost in costs if cost.usd is None]
         return unknown[0] if unknown else max(costs, key=lambda cost: cost.usd or 0)
 
@@ -219,6 +209,21 @@ class Prices:
             return None
         verb = "was retired" if gone <= today else "retires"
         return f"{model} {verb} on {gone.isoformat()}."
+
+    def _of(
+        self,
+        rule: Rule | None,
+        basis: str,
+        usd: Decimal | None,
+        uncached_usd: Decimal | None = None,
+    ) -> Cost:
+        return Cost(
+            usd=usd,
+            source=rule.source if rule and usd is not None else "none",
+            basis=basis,
+            prices_version=self.version,
+            uncached_usd=uncached_usd,
+        )
 
     def _find(self, model: str) -> Rule | None:
         name = model.lower()

@@ -128,6 +128,27 @@ def amount(usage: Usage, rates: Rates) -> Decimal | None:
     return usd
 
 
+def dearest(
+    parts: Mapping[tuple[str, ...], int], input_tokens: int, rates: Rates
+) -> Decimal | None:
+    """Return what tokens cost at most in USD, or None where a rate is unknown.
+
+    :param parts: how many there are of those that may fall under any of some rates.
+    :param input_tokens: all of the input, which tells the step of a price.
+    """
+    with localcontext(_MONEY):
+        usd = Decimal(0)
+        for names, count in parts.items():
+            if not count:
+                continue
+            prices = [_price(name, rates) for name in names]
+            if None in prices:
+                return None
+            steps = (_step(price, input_tokens) for price in prices if price)
+            usd += max(steps) * count / _PER[names[0]]
+    return usd
+
+
 def _price(name: str, rates: Rates) -> Price | None:
     if name in rates:
         return rates[name]
