@@ -971,6 +971,27 @@ def test_borrowing_the_engine_ends_no_context_of_the_hosts(make_host, tmp_path):
     assert (during, len(ended)) == ([], 1)
 
 
+def test_forked_child_uses_no_connection_that_its_parent_left_in_the_hosts_pool(
+    make_host, database_uri, emulator
+):
+    app, _, _ = make_host(database_uri)
+    database = app.extensions["llm"].database
+
+    def connection():
+        with database.begin() as connection:
+            return connection.connection.dbapi_connection
+
+    with app.app_context():
+        flask_llm.complete("Hi")
+    parents = connection()
+
+    def work():
+        os._exit(0 if connection() is not parents else 1)
+
+    assert joined(in_child(work)) == [0]
+    assert connection() is parents
+
+
 def test_no_row_holds_a_key_or_a_prompt(app, rows, emulator):
     emulator.script(Fault(status=400, message=f"bad: my secret prompt, {KEY}"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,21 +94,27 @@ class Database:
         self._auto_migrate = auto_migrate
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._pid = os.getpid()
         self._ready = False
         after_fork(self.renew)
 
     def renew(self) -> None:
-        """Renew the lock, which a thread of the parent may hold after a fork."""
+        """Begin anew, as a forked worker must.
+
+        A thread of the parent may hold the lock, and the connections are the parent's,
+        in a host's pool too: they are left alone, not closed.
+        """
         self._lock = threading.Lock()
+        if self._engine is not None:
+            self._engine.dispose(close=False)
+            self._engine = None
 
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
-        if self._engine is None or self._pid != os.getpid():
+        if self._engine is None:
             with self._lock:
-                self._open()
-        assert self._engine is not None  # noqa: S101 - _open has just made it
+                if self._engine is None:
+                    self._engine = self._make()
         return self._engine
 
     @contextmanager
@@ -180,15 +185,6 @@ class Database:
         """Close our connections; a host's engine is its own business."""
         if self._engine is not None and not self._lent:
             self._engine.dispose()
-
-    def _open(self) -> None:
-        if self._engine is not None and self._pid != os.getpid():
-            if not self._lent:
-                self._engine.dispose(close=False)  # the sockets are the parent's
-            self._engine = None
-        if self._engine is None:
-            self._engine = self._make()
-            self._pid = os.getpid()
 
 
 def _maker(uri: str) -> Callable[[], Engine]:
