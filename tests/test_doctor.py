@@ -287,6 +287,30 @@ def test_sync_workers_are_held_against_streams(look, environ, level):
     assert check.level == level
 
 
+PATCH = "from gevent import monkey\nmonkey.patch_all()\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "found"),
+    [
+        ("-k gevent", "", ["ok"]),
+        ("-k gevent --preload", "", ["BAD"]),
+        ("-k gevent --preload", PATCH, ["ok"]),
+        ("-k gevent", "preload_app = True\n", ["BAD"]),
+        ("-k gevent", f"{PATCH}preload_app = True\n", ["ok"]),
+        ("-k gthread --preload", "", []),
+    ],
+)
+def test_gevent_has_to_patch_before_the_app_is_loaded(
+    look, tmp_path, arguments, file, found
+):
+    (tmp_path / "gunicorn.conf.py").write_text(file)
+
+    checks = look(workers.patching, environ={"GUNICORN_CMD_ARGS": arguments})
+
+    assert levels(checks) == found
+
+
 def test_gunicorns_file_is_read_and_not_run(tmp_path):
     (tmp_path / "gunicorn.conf.py").write_text(
         "import multiprocessing\n"
@@ -306,7 +330,7 @@ def test_arguments_win_over_the_file_that_they_name(tmp_path):
 
     found = find({"GUNICORN_CMD_ARGS": "-c other.py -w 5 --preload"}, tmp_path)
 
-    assert (found.workers, found.timeout) == (5, 60)
+    assert (found.workers, found.timeout, found.preload) == (5, 60, True)
 
 
 @pytest.mark.parametrize("text", ["workers = (", "workers = 'many'", ""])

@@ -30,6 +30,7 @@ CHECKS: tuple[Look, ...] = (
     workers.memory,
     workers.lent_storages,
     workers.streaming,
+    workers.patching,
     clocks.database,
     clocks.redis,
     access.token,

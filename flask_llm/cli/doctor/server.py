@@ -22,6 +22,10 @@ class Server:
     threads: int
     timeout: int
     """Seconds of silence after which a worker is killed; 0 never does."""
+    preload: bool = False
+    """Whether the app is loaded before workers are forked."""
+    patches: bool = False
+    """Whether the configuration file has gevent patch before that."""
 
     @property
     def is_sync(self) -> bool:
@@ -39,13 +43,15 @@ def find(environ: Mapping[str, str], folder: Path) -> Server | None:
     is_named = environ.get("SERVER_SOFTWARE", "").startswith("gunicorn")
     if not (arguments or is_named or file.is_file()):
         return None
-    said = _literals(file) if file.is_file() else {}
-    said |= arguments
+    tree = _parsed(file)
+    said = _literals(tree) | arguments
     return Server(
         workers=_number(said.get("workers", environ.get("WEB_CONCURRENCY")), 1),
         worker_class=str(said.get("worker_class", "sync")),
         threads=_number(said.get("threads"), 1),
         timeout=_number(said.get("timeout"), 30),
+        preload=bool(said.get("preload_app")),
+        patches=any(map(_is_patch, ast.walk(tree))),
     )
 
 
@@ -56,14 +62,18 @@ def _arguments(line: str) -> dict[str, Any]:
     parser.add_argument("--threads")
     parser.add_argument("-t", "--timeout")
     parser.add_argument("-c", "--config")
+    parser.add_argument("--preload", action="store_true", dest="preload_app")
     return vars(parser.parse_known_args(shlex.split(line))[0])
 
 
-def _literals(file: Path) -> dict[str, Any]:
+def _parsed(file: Path) -> ast.Module:
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        return ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
-        return {}
+        return ast.Module([], [])
+
+
+def _literals(tree: ast.Module) -> dict[str, Any]:
     return {
         target.id: node.value.value
         for node in tree.body
@@ -71,6 +81,11 @@ def _literals(file: Path) -> dict[str, Any]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+
+
+def _is_patch(node: ast.AST) -> bool:
+    """Tell whether a piece of code is ``monkey.patch_all``."""
+    return isinstance(node, ast.Attribute) and node.attr == "patch_all"
 
 
 def _number(value: Any, default: int) -> int:

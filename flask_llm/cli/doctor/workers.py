@@ -92,6 +92,21 @@ def streaming(setup: Setup) -> Iterator[Check]:
         )
 
 
+def patching(setup: Setup) -> Iterator[Check]:
+    """See that gevent patches before the app is loaded, and not after."""
+    found = server.find(setup.environ, setup.folder)
+    if found is None or found.worker_class != "gevent":
+        return
+    if found.preload and not found.patches:
+        text = "--preload loads the app before gevent patches: calls over TLS block."
+        cure = (
+            "Begin gunicorn.conf.py with: from gevent import monkey; monkey.patch_all()"
+        )
+        yield Check("gevent", BAD, text, cure)
+    else:
+        yield Check("gevent", OK, "gevent patches before the app is loaded.")
+
+
 def _workers(setup: Setup) -> int:
     """Return how many workers are known of."""
     found = server.find(setup.environ, setup.folder)
