@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import flask
@@ -364,14 +365,19 @@ def test_a_slot_is_free_again_when_the_browser_has_left(served, emulator):
     assert [row.status for row in read_rows(app)] == ["cancelled", "ok"]
 
 
-def test_an_abandoned_response_leaves_no_context_behind(site, emulator):
-    emulator.script(SLOW)
-    app = site(LLM_HEARTBEAT=5)
+def iterated(app):
+    """Ask without a server; return what it would iterate over, and close."""
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/ask", "SERVER_NAME": "x"}
     environ |= {"SERVER_PORT": "80", "wsgi.url_scheme": "http"}
     environ |= {"CONTENT_LENGTH": "2", "wsgi.input": io.BytesIO(b"Hi")}
+    return app.wsgi_app(environ, lambda *_: None)
 
-    body = app.wsgi_app(environ, lambda *_: None)
+
+def test_an_abandoned_response_leaves_no_context_behind(site, emulator):
+    emulator.script(SLOW)
+    app = site(LLM_HEARTBEAT=5)
+
+    body = iterated(app)
     first = next(iter(body))
     during = flask.has_app_context()
     torn_down = len(app.torn_down)
@@ -382,6 +388,44 @@ def test_an_abandoned_response_leaves_no_context_behind(site, emulator):
     assert (later.status_code, len(app.torn_down)) == (200, 2)
     body.close()
     assert [row.status for row in read_rows(app)] == ["cancelled"]
+
+
+def test_a_response_may_be_closed_on_another_thread(site, emulator):
+    emulator.script(SLOW)
+    app = site(LLM_HEARTBEAT=5)
+    contexts = []
+
+    def read(body):
+        next(iter(body))
+        contexts.append(flask.has_app_context())
+
+    def close(body):
+        body.close()
+        contexts.append(flask.has_app_context())
+
+    body = iterated(app)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as closer:
+        reader.submit(read, body).result()
+        closer.submit(close, body).result()
+        contexts.append(reader.submit(flask.has_app_context).result())
+
+    assert contexts == [False, False, False]
+    assert [row.status for row in read_rows(app)] == ["cancelled"]
+    assert wait_until(lambda: emulator.abandoned == 1)
+
+
+@pytest.mark.parametrize(
+    "scripted", [WORDS, Fault(answer=WORDS, break_off=True)], ids=["ends", "breaks"]
+)
+def test_a_response_that_is_read_has_no_context_at_any_event(site, emulator, scripted):
+    emulator.script(scripted)
+    body = iterated(site())
+
+    contexts = [flask.has_app_context() for _ in body]
+
+    assert (len(contexts) > 2, any(contexts)) == (True, False)
+    assert not flask.has_app_context()
+    body.close()
 
 
 def test_it_needs_an_app():
