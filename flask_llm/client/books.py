@@ -30,7 +30,7 @@ from flask_llm.guards import Budgets, BudgetState
 from flask_llm.guards.budgets import passed_warning, refusal
 from flask_llm.pricing import Cost, Prices
 from flask_llm.usage import Entry, Ledger, NoRoom, Outcome, Reservation
-from flask_llm.usage.database import PATIENCE_SECONDS
+from flask_llm.usage.engines import PATIENCE_SECONDS
 from flask_llm.usage.rows import NOTHING
 
 logger = logging.getLogger("flask_llm")

@@ -7,59 +7,32 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    inspect,
-    select,
-    table,
-    text,
-)
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    NoSuchModuleError,
-    SQLAlchemyError,
-)
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, inspect, select, table, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
 from flask_llm.errors import ConfigError, LLMError
 from flask_llm.forks import after_fork
 from flask_llm.usage.conflicts import TRIES, is_given_up
+from flask_llm.usage.engines import maker
 from flask_llm.usage.models import REVISION, VERSION_TABLE
 
 CURE = "run: flask llm db upgrade"
 
-PATIENCE_SECONDS = 5
-"""How long a database that does not answer may hold up a call, each time."""
-
-SILENCE_SECONDS = 60
-"""How long a connection may be silent within one statement; migrations take theirs."""
+TURN_SECONDS = 1.0
+"""How long a thread waits for its turn, before SQLite is asked all the same."""
 
 Result = TypeVar("Result")
 
-_POSTGRES = {
-    "connect_timeout": PATIENCE_SECONDS,
-    "tcp_user_timeout": PATIENCE_SECONDS * 1000,
-    "keepalives_idle": PATIENCE_SECONDS,
+_NOW = {
+    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "mariadb": "SELECT UTC_TIMESTAMP(6)",
 }
-_MYSQL = {"connect_timeout": PATIENCE_SECONDS, "read_timeout": SILENCE_SECONDS}
-
-_PATIENCE: dict[str, dict[str, int]] = {
-    "psycopg": _POSTGRES,
-    "psycopg2": _POSTGRES,
-    "pymysql": _MYSQL,
-    "mysqldb": _MYSQL,
-}
-"""What drivers call their time-outs, so that a line that is cut is noticed."""
+"""How to ask for the time of day in UTC."""
 
 
 @contextmanager
@@ -89,10 +62,11 @@ class Database:
     def __init__(
         self, source: str | Callable[[], Engine], *, auto_migrate: bool = False
     ) -> None:
-        self._make = source if callable(source) else _maker(source)
+        self._make = source if callable(source) else maker(source)
         self._lent = callable(source)
         self._auto_migrate = auto_migrate
         self._lock = threading.Lock()
+        self._turns = threading.Lock()
         self._engine: Engine | None = None
         self._ready = False
         after_fork(self.renew)
@@ -100,10 +74,11 @@ class Database:
     def renew(self) -> None:
         """Begin anew, as a forked worker must.
 
-        A thread of the parent may hold the lock, and the connections are the parent's,
+        A thread of the parent may hold the locks, and the connections are the parent's,
         in a host's pool too: they are left alone, not closed.
         """
         self._lock = threading.Lock()
+        self._turns = threading.Lock()
         if self._engine is not None:
             self._engine.dispose(close=False)
             self._engine = None
@@ -137,12 +112,30 @@ class Database:
         """
         for left in reversed(range(TRIES)):
             try:
-                with self.begin() as connection:
+                with self._turn(), self.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not left or not is_given_up(error):
                     raise
         raise AssertionError  # the last turn returns or raises
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let the threads of a process write to SQLite one after the other.
+
+        It lets in one at a time anyway, and those that it keeps waiting sleep for up to
+        a tenth of a second before they look again.
+        """
+        if self.engine.dialect.name != "sqlite":
+            yield
+            return
+        turns = self._turns
+        is_mine = turns.acquire(timeout=TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if is_mine:
+                turns.release()
 
     def prepare(self) -> None:
         """See that the tables are there, and make them if that is wanted.
@@ -185,101 +178,3 @@ class Database:
         """Close our connections; a host's engine is its own business."""
         if self._engine is not None and not self._lent:
             self._engine.dispose()
-
-
-def _maker(uri: str) -> Callable[[], Engine]:
-    try:
-        url = make_url(uri)
-    except ArgumentError:
-        raise ConfigError(
-            "LLM_DATABASE_URI is no SQLAlchemy URL; one looks like "
-            "postgresql+psycopg://user:password@host/database."
-        ) from None
-    try:
-        url.get_dialect().import_dbapi()
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(
-            f"LLM_DATABASE_URI needs a driver that is not installed ({error}); write "
-            "postgresql+psycopg:// and pip install 'flask-llm[postgres]', "
-            "or mysql+pymysql:// and pip install 'flask-llm[mysql]'."
-        ) from error
-
-    def make() -> Engine:
-        if url.get_backend_name() == "sqlite":
-            return _sqlite(url)
-        options = _PATIENCE.get(url.get_driver_name(), {})
-        patience = {
-            name: seconds for name, seconds in options.items() if name not in url.query
-        }
-        engine = create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_timeout=PATIENCE_SECONDS,
-            # Anything stricter makes MySQL lock gaps between rows, and calls of
-            # different users wait for each other.
-            isolation_level="READ COMMITTED",
-            connect_args=patience,
-        )
-        if url.get_backend_name() in _BOUND_WAITS:
-            event.listen(engine, "connect", _bound_waits(url.get_backend_name()))
-        return engine
-
-    return make
-
-
-_NOW = {
-    "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
-    "mysql": "SELECT UTC_TIMESTAMP(6)",
-    "mariadb": "SELECT UTC_TIMESTAMP(6)",
-}
-"""How to ask for the time of day in UTC."""
-
-_BOUND_WAITS = {
-    "postgresql": f"SET lock_timeout = '{PATIENCE_SECONDS}s'",
-    "mysql": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
-    "mariadb": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
-}
-"""How to wait no longer for a row that a stopped worker has locked."""
-
-
-def _bound_waits(backend: str) -> Callable[[Any, object], None]:
-    def execute(connection: Any, record: object) -> None:
-        del record
-        cursor = connection.cursor()
-        cursor.execute(_BOUND_WAITS[backend])
-        cursor.close()
-        connection.commit()
-
-    return execute
-
-
-def _sqlite(url: URL) -> Engine:
-    if url.database in {None, "", ":memory:"}:
-        # One connection holds the whole database: threads take turns with it.
-        return create_engine(
-            url,
-            poolclass=QueuePool,
-            pool_size=1,
-            max_overflow=0,
-            connect_args={"check_same_thread": False},
-        )
-    folder = Path(str(url.database)).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"The folder of the SQLite file cannot be made ({error}); "
-            "set LLM_DATABASE_URI to a place that can be written."
-        ) from error
-    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
-    event.listen(engine, "connect", _tune_sqlite)
-    return engine
-
-
-def _tune_sqlite(connection: Any, record: object) -> None:
-    """Let readers and one writer work side by side, and wait for the lock."""
-    del record
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()

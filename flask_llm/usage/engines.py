@@ -1,0 +1,133 @@
+"""Engines of our own, by the address of a database, and how long each may be silent."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+from flask_llm.errors import ConfigError
+
+PATIENCE_SECONDS = 5
+"""How long a database that does not answer may hold up a call, each time."""
+
+SILENCE_SECONDS = 60
+"""How long a connection may be silent within one statement; migrations take theirs."""
+
+_POSTGRES = {
+    "connect_timeout": PATIENCE_SECONDS,
+    "tcp_user_timeout": PATIENCE_SECONDS * 1000,
+    "keepalives_idle": PATIENCE_SECONDS,
+}
+_MYSQL = {"connect_timeout": PATIENCE_SECONDS, "read_timeout": SILENCE_SECONDS}
+
+_PATIENCE: dict[str, dict[str, int]] = {
+    "psycopg": _POSTGRES,
+    "psycopg2": _POSTGRES,
+    "pymysql": _MYSQL,
+    "mysqldb": _MYSQL,
+}
+"""What drivers call their time-outs, so that a line that is cut is noticed."""
+
+
+def maker(uri: str) -> Callable[[], Engine]:
+    """Return what makes the engine of an address.
+
+    :param uri: an SQLAlchemy URL.
+    :raises ConfigError: where it is none, its driver is not installed, or (when the
+        engine is made) an SQLite file has no place.
+    """
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        raise ConfigError(
+            "LLM_DATABASE_URI is no SQLAlchemy URL; one looks like "
+            "postgresql+psycopg://user:password@host/database."
+        ) from None
+    try:
+        url.get_dialect().import_dbapi()
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"LLM_DATABASE_URI needs a driver that is not installed ({error}); write "
+            "postgresql+psycopg:// and pip install 'flask-llm[postgres]', "
+            "or mysql+pymysql:// and pip install 'flask-llm[mysql]'."
+        ) from error
+
+    if url.get_backend_name() == "sqlite":
+        return functools.partial(_sqlite, url)
+    return functools.partial(_server, url)
+
+
+def _server(url: URL) -> Engine:
+    options = _PATIENCE.get(url.get_driver_name(), {})
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=PATIENCE_SECONDS,
+        # Anything stricter makes MySQL lock gaps between rows, and calls of different
+        # users wait for each other.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            name: seconds for name, seconds in options.items() if name not in url.query
+        },
+    )
+    if url.get_backend_name() in _BOUND_WAITS:
+        event.listen(engine, "connect", _bound_waits(url.get_backend_name()))
+    return engine
+
+
+_BOUND_WAITS = {
+    "postgresql": f"SET lock_timeout = '{PATIENCE_SECONDS}s'",
+    "mysql": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
+    "mariadb": f"SET innodb_lock_wait_timeout = {PATIENCE_SECONDS}",
+}
+"""How to wait no longer for a row that a stopped worker has locked."""
+
+
+def _bound_waits(backend: str) -> Callable[[Any, object], None]:
+    def execute(connection: Any, record: object) -> None:
+        del record
+        cursor = connection.cursor()
+        cursor.execute(_BOUND_WAITS[backend])
+        cursor.close()
+        connection.commit()
+
+    return execute
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        # One connection holds the whole database: threads take turns with it.
+        return create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"check_same_thread": False},
+        )
+    folder = Path(str(url.database)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder of the SQLite file cannot be made ({error}); "
+            "set LLM_DATABASE_URI to a place that can be written."
+        ) from error
+    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
+    event.listen(engine, "connect", _tune_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: Any, record: object) -> None:
+    """Let readers and one writer work side by side, and wait for the lock."""
+    del record
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
