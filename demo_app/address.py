@@ -6,7 +6,8 @@ import os
 
 import click
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+# Nothing is bound to these here.
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # nosec B104
 
 
 def own_url() -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,6 +32,21 @@ SERVICES = {
     "mysql": ("LLM_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test"),
     "redis": ("LLM_TEST_REDIS", "redis://127.0.0.1:6379/15"),
 }
+
+
+REDIS_DATABASES = 16
+"""How many a Redis has that was told nothing else."""
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Write down which tests were skipped where ``LLM_TEST_SKIPPED`` says so.
+
+    One a line, to be run as ``pytest @file`` where there is what they lacked.
+    """
+    if path := os.environ.get("LLM_TEST_SKIPPED"):
+        skipped = terminalreporter.stats.get("skipped", [])
+        tests = dict.fromkeys(f"{report.nodeid}\n" for report in skipped)
+        Path(path).write_text("".join(tests), "utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -223,7 +239,7 @@ def redis_url():
     """The address of a Redis database that is emptied before and after."""
     redis = pytest.importorskip("redis")
     address = urlsplit(service("redis"))
-    number = int(address.path.strip("/") or 15) - _worker()
+    number = (int(address.path.strip("/") or 15) - _worker()) % REDIS_DATABASES
     url = address._replace(path=f"/{number}").geturl()
     with redis.Redis.from_url(url) as client:
         client.flushdb()
