@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,12 @@ SERVICES = {
     "redis": ("LLM_TEST_REDIS", "redis://127.0.0.1:6379/15"),
 }
 
+
+LEDGER = "llm.sqlite"
+"""What the tables of an app are in that says nothing of them."""
+
+ELSEWHERE = {"LLM_AUTO_MIGRATE", "LLM_BIND_KEY", "LLM_DATABASE_URI"}
+"""Settings of an app that wants its tables elsewhere, or to make them itself."""
 
 REDIS_DATABASES = 16
 """How many a Redis has that was told nothing else."""
@@ -99,13 +106,28 @@ def models():
     return MODELS
 
 
+@pytest.fixture(scope="session")
+def _empty_tables(tmp_path_factory):
+    """A file of empty tables; making them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    app = Flask("empty", instance_path=str(folder))
+    app.register_blueprint(llm_bp)
+    app.extensions["llm"].database.prepare()
+    app.extensions["llm"].close()
+    return folder / LEDGER
+
+
 @pytest.fixture
-def make_app(tmp_path, provider_rows):
+def make_app(tmp_path, provider_rows, _empty_tables):
     """Make an app that is set up, with settings of the test's own."""
     made = []
 
     def make(name="app", *, register=True, **config):
-        app = Flask(name, instance_path=str(tmp_path / f"{name}{len(made)}"))
+        folder = tmp_path / f"{name}{len(made)}"
+        app = Flask(name, instance_path=str(folder))
+        if not config.keys() & ELSEWHERE:
+            folder.mkdir()
+            shutil.copy(_empty_tables, folder)
         app.config.update(
             {
                 "TESTING": True,
