@@ -89,12 +89,14 @@ def _connection_failed(error: Exception, *, began: bool) -> ProviderError:
 
 
 def _stripped(error: Exception) -> Exception:
-    """Take away what leads to the request, whose headers hold the key."""
-    for inner in (*error.args, getattr(error, "reason", None)):
+    """Take away what leads to the request and the line, whose headers hold the key.
+
+    A line through a proxy has credentials of its own.
+    """
+    for inner in (*error.args, *vars(error).values()):
         if isinstance(inner, Exception):
             _stripped(inner)
-    for name in ("request", "response"):
-        if hasattr(error, name):
-            setattr(error, name, None)
+    for name in {"request", "response", "pool", "conn"} & vars(error).keys():
+        setattr(error, name, None)
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error
