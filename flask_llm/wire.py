@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,7 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One server-sent event."""
 
     data: str
@@ -80,9 +79,18 @@ class Event:
     def json(self) -> Any:
         """The data as JSON, or None where it is none."""
         try:
+            if self.data.startswith("{"):
+                # As good as always; looking for white space takes json.loads as long
+                # again as what it reads.
+                value, end = _object_at_start(self.data)
+                if end == len(self.data):
+                    return value
             return json.loads(self.data)
         except (ValueError, RecursionError):
             return None
+
+
+_object_at_start = json.JSONDecoder().raw_decode
 
 
 class EventReader:
@@ -124,10 +132,12 @@ class EventReader:
             lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         events: list[Event] = []
         for line in lines:
-            if line:
-                self._read(line)
-            else:
+            if not line:
                 self._dispatch(events)
+            elif line.startswith(b"data: ") and not self._bare:
+                self._data.append(line[6:])  # what nearly every line is
+            else:
+                self._read(line)
         return events
 
     def close(self) -> list[Event]:
@@ -150,7 +160,7 @@ class EventReader:
             self._bare.append(line)
 
     def _dispatch(self, events: list[Event]) -> None:
-        name = self._name.decode("utf-8", "replace")
+        name = self._name.decode("utf-8", "replace") if self._name else ""
         for lines in (self._data, self._bare):
             if lines:
                 data = b"\n".join(lines).decode("utf-8", "replace")

@@ -1004,6 +1004,41 @@ def test_streams_read_to_their_end_share_one_connection(open_stream, line, piece
     assert (len(server.requests), server.accepted) == (4, 1)
 
 
+CHUNKS = b"".join(
+    [
+        chunk(event(1)),
+        chunk(event(2)),
+        b"0009;of=three\r\n" + event(3) + b"\r\n",
+        chunk(b"data: 4"),
+        chunk(b"\n\n" + event(5)),
+        b"0A\r\n" + event(66) + b"\r\n",
+        b"0\r\nX-Trailer: 7\r\n\r\n",
+    ]
+)
+
+
+@pytest.mark.parametrize("at", range(1, len(CHUNKS)))
+def test_wherever_a_chunked_stream_is_cut_it_is_read_whole(open_stream, at):
+    pieces = [STREAM_HEAD, CHUNKS[:at], 0.005, CHUNKS[at:]]
+
+    with serving(answering(pieces)) as server:
+        events = repeat(2, lambda: read_whole(open_stream(server.url)))
+
+    assert events == [["1", "2", "3", "4", "5", "66"]] * 2
+    assert server.accepted == 1
+
+
+def test_a_compressed_stream_is_unpacked(open_stream):
+    packed = gzip.compress(event(1) + event(2), mtime=0)
+    head = STREAM_HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    pieces = [head, chunk(packed[:9]), chunk(packed[9:]), LAST_CHUNK]
+
+    with serving(answering(pieces)) as server:
+        events = read_whole(open_stream(server.url))
+
+    assert events == ["1", "2"]
+
+
 def test_streams_with_heartbeats_share_one_connection(open_stream, line):
     tls, options = line
     pieces = [STREAM_HEAD + chunk(event(1)), 0.1, chunk(event(2)), 0.1, LAST_CHUNK]

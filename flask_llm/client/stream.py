@@ -72,10 +72,11 @@ class Stream:
         return self
 
     def __next__(self) -> Chunk:
-        while True:
+        while not self._ready:
             piece = self.piece()
             if piece is not None:
                 return piece
+        return self._ready.popleft()
 
     def __enter__(self) -> Self:
         return self

@@ -286,5 +286,5 @@ class JsonFold(ABC):
         return in_band(body)
 
     @abstractmethod
-    def _take(self, body: dict[str, Any]) -> Iterator[Chunk]:
-        """Take one event's object."""
+    def _take(self, body: dict[str, Any]) -> Iterable[Chunk]:
+        """Take one event's object and return what it adds for the reader."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import ssl
+from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from urllib3.util import wait_for_read
 from flask_llm.errors import ProviderError, ResponseError
 from flask_llm.retry import Deadline
 from flask_llm.transport.connection import Line
-from flask_llm.transport.failures import named_errors, too_late
+from flask_llm.transport.failures import connection_failed, named_errors, too_late
 from flask_llm.transport.session import strike
 from flask_llm.wire import Event, EventReader
 
@@ -23,6 +25,9 @@ BULK_BYTES_MAX = 2 * 1024**3
 
 Lines = Generator[bytes, None, None]
 """Lines of a body as they come; to be closed, which hangs up."""
+
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+"""What stands before a chunk (RFC 9112, section 7.1)."""
 
 LINGER_SECONDS = 2.0
 """How long the end of a stream is waited for once its last event has come."""
@@ -40,17 +45,55 @@ class Reader:
         self._http: Any = getattr(self._raw, "_fp", None)
         self._file: Any = getattr(self._http, "fp", None)
         self._line: Any = getattr(self._file, "raw", None)
+        self._is_chunked: bool = (
+            isinstance(self._line, Line)
+            and getattr(self._http, "chunked", False)
+            and "Content-Encoding" not in self._raw.headers
+        )
 
     def read(self) -> bytes:
         """Return the next bytes as soon as there are any, nothing at the end."""
         if self._deadline.remaining() <= 0:
             too_late()
-        with named_errors(began=True):
-            block: bytes = self._raw.read1(BLOCK_BYTES, decode_content=True) or b""
+        block = self._chunks()
+        if not block:
+            with named_errors(began=True):
+                block = self._raw.read1(BLOCK_BYTES, decode_content=True) or b""
         self._left -= len(block)
         if self._left < 0:
             raise _too_large()
         return block
+
+    def _chunks(self) -> bytes:
+        """Return the data of all chunks that are here, once there is one.
+
+        Providers send each event as a chunk of its own, and http.client and urllib3
+        hand chunks out one by one, which takes longer than all that is done with the
+        event. Nothing is returned, and all is left to them, where the next chunk is not
+        here as a whole, is unusual or is the last one.
+        """
+        if not self._is_chunked or self._file.closed or self._http.chunk_left:
+            return b""
+        try:
+            if self._http.chunk_left == 0:
+                self._file.read(2)  # the line end of the chunk before
+                self._http.chunk_left = None
+            buffered = self._file.peek()
+        except OSError as error:
+            self._raw.close()
+            if isinstance(error, TimeoutError):
+                too_late()
+            raise connection_failed(error, began=True) from None
+        pieces, at = [], 0
+        while header := _CHUNK_SIZE.match(buffered, at):
+            begin = header.end()
+            end = begin + int(header[1], 16)
+            if begin == end or end + 2 > len(buffered):
+                break
+            pieces.append(buffered[begin:end])
+            at = end + 2
+        self._file.read(at)
+        return b"".join(pieces)
 
     def lines(self, max_bytes: int) -> Lines:
         """Yield the lines of the body, those that are empty aside.
@@ -135,7 +178,7 @@ class EventStream:
         self._response = response
         self._reader = Reader(response, deadline, max_bytes)
         self._events = EventReader()
-        self._waiting: list[Event] = []
+        self._waiting: deque[Event] = deque()
         self._ended = False
         self._lingering = False
         self.began = False
@@ -162,7 +205,7 @@ class EventStream:
         """
         while True:
             while self._waiting:
-                yield self._waiting.pop(0)
+                yield self._waiting.popleft()
             if self._ended:
                 return
             if heartbeat and not self._lingering and not self._reader.wait(heartbeat):

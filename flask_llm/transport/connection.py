@@ -14,6 +14,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from flask_llm.retry import Deadline, Retry
 
+BUFFER_BYTES = 65_536
+"""What one read may take from a socket: many events of a stream that comes fast."""
+
 
 class _Current(threading.local):
     """What this thread is sending."""
@@ -73,7 +76,7 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **options)
         if current.deadline is not None:
             line = Line(self.fp.detach(), sock, current.deadline)
-            self.fp = io.BufferedReader(line)
+            self.fp = io.BufferedReader(line, BUFFER_BYTES)
 
 
 class _Timed(HTTPConnection):

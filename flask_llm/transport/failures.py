@@ -33,7 +33,7 @@ def named_errors(*, began: bool = False) -> Iterator[None]:
     try:
         yield
     except (requests.ConnectionError, urllib3_errors.ProtocolError) as error:
-        failure = _connection_failed(error, began=began)
+        failure = connection_failed(error, began=began)
     except (requests.Timeout, urllib3_errors.ReadTimeoutError) as error:
         failure = _timed_out(error)
     except urllib3_errors.DecodeError as error:
@@ -63,7 +63,11 @@ def _timed_out(error: Exception) -> ProviderError:
     )
 
 
-def _connection_failed(error: Exception, *, began: bool) -> ProviderError:
+def connection_failed(error: Exception, *, began: bool) -> ProviderError:
+    """Say how a connection failed.
+
+    :param began: the answer had begun.
+    """
     inner = error.args[0] if error.args else None
     reason = getattr(inner, "reason", inner)
     if isinstance(reason, urllib3_errors.ProtocolError) and isinstance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flask_llm.chat import Chunk
@@ -32,18 +32,19 @@ class _Block:
             if start.get(name)
         }
 
-    def grow(self, delta: Mapping[str, Any]) -> Iterator[Chunk]:
-        """Take a delta and yield what it adds for the reader."""
+    def grow(self, delta: Mapping[str, Any]) -> Sequence[Chunk]:
+        """Take a delta and return what it adds for the reader."""
         name = _GROWING.get(delta["type"])
         if name:
             piece = string(delta[name])
             self._pieces.setdefault(name, []).append(piece)
-            yield from _shown(name, piece)
-        elif delta["type"] == "citations_delta":
+            return _shown(name, piece)
+        if delta["type"] == "citations_delta":
             cited = self._fields.get("citations") or []
             self._fields["citations"] = [*array(cited), delta["citation"]]
         else:
             self._fields |= {name: delta[name] for name in delta if name != "type"}
+        return ()
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -54,11 +55,12 @@ class _Block:
         return fields | ({"input": _object(written)} if written else {})
 
 
-def _shown(name: str, piece: str) -> Iterator[Chunk]:
+def _shown(name: str, piece: str) -> Sequence[Chunk]:
     if piece and name == "text":
-        yield Chunk(piece)
-    elif piece and name == "thinking":
-        yield Chunk(reasoning=piece)
+        return (Chunk(piece),)
+    if piece and name == "thinking":
+        return (Chunk(reasoning=piece),)
+    return ()
 
 
 def _object(written: str) -> Any:
@@ -88,14 +90,14 @@ class _Fold(JsonFold):
         """What has come so far, in the shape of a whole answer."""
         return self._head | {"content": [b.whole for b in self._blocks.values()]}
 
-    def _take(self, body: dict[str, Any]) -> Iterator[Chunk]:
+    def _take(self, body: dict[str, Any]) -> Iterable[Chunk]:
         match body.get("type"):
             case "content_block_delta":
-                yield from self._blocks[body["index"]].grow(body["delta"])
+                return self._blocks[body["index"]].grow(body["delta"])
             case "content_block_start":
-                yield from self._start(body["index"], body["content_block"])
+                return self._start(body["index"], body["content_block"])
             case "content_block_stop":
-                yield from self._stop(body["index"])
+                return self._stop(body["index"])
             case "message_start":
                 self._open(body["message"])
             case "message_delta":
@@ -103,11 +105,15 @@ class _Fold(JsonFold):
             case "message_stop":
                 self._done = True
             case "message":
-                # A server that does not stream sends the answer as it is.
-                self._head = dict(body)
-                for index, block in enumerate(array(body["content"] or [])):
-                    yield from self._start(index, block)
-                    yield from self._stop(index)
+                return self._whole(body)
+        return ()
+
+    def _whole(self, body: dict[str, Any]) -> Iterator[Chunk]:
+        """Take an answer as it is, from a server that does not stream."""
+        self._head = dict(body)
+        for index, block in enumerate(array(body["content"] or [])):
+            yield from self._start(index, block)
+            yield from self._stop(index)
 
     def _open(self, message: Mapping[str, Any]) -> None:
         """Take the beginning: its output count is of a token or so, and left out."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from flask_llm.chat import Chunk
@@ -80,16 +81,31 @@ class _Fold(JsonFold):
             return self._complete()
         return super().feed(event)
 
-    def _take(self, body: dict[str, Any]) -> Iterator[Chunk]:
+    def _take(self, body: dict[str, Any]) -> Iterable[Chunk]:
         for name, value in body.items():
             if value and name not in _PASSING:
                 self._head[name] = value
-        for choice in body.get("choices") or ():
-            if not choice.get("index"):
-                yield from self._choice(choice)
+        choices = body.get("choices") or ()
+        return chain.from_iterable(map(self._choice, choices))
 
-    def _choice(self, choice: Mapping[str, Any]) -> Iterator[Chunk]:
+    def _choice(self, choice: Mapping[str, Any]) -> Iterable[Chunk]:
+        if choice.get("index"):
+            return
         delta = choice.get("delta") or choice.get("message") or {}
+        said = delta.get("content")
+        if len(delta) > 1 or not isinstance(said, str):
+            yield from self._message(delta)
+        elif said:  # and nothing else, as in nearly all events
+            self._content.append(said)
+            yield Chunk(said)
+        if choice.get("logprobs"):
+            self._logprobs = _grown(self._logprobs, choice["logprobs"])
+        if choice.get("finish_reason") and self._finish is None:
+            self._finish = choice["finish_reason"]
+            yield from self._complete()
+
+    def _message(self, delta: Mapping[str, Any]) -> Iterator[Chunk]:
+        """Take a piece of a message, whatever stands in it."""
         said, thought = read_content(delta.get("content"))
         thought = thought or read_thought(delta)
         if thought:
@@ -108,11 +124,6 @@ class _Fold(JsonFold):
         for name, value in delta.items():
             if value and name not in _READ:
                 self._extra[name] = _grown(self._extra.get(name), value)
-        if choice.get("logprobs"):
-            self._logprobs = _grown(self._logprobs, choice["logprobs"])
-        if choice.get("finish_reason") and self._finish is None:
-            self._finish = choice["finish_reason"]
-            yield from self._complete()
 
     def _complete(self) -> Iterator[Chunk]:
         """Yield the tool calls, once: now they are whole."""
