@@ -583,6 +583,7 @@ from flask import Flask
 from flask_llm.chat import Message, Prompt
 from flask_llm.guards.counting import Storage
 from flask_llm.guards.quotas import Quotas
+from flask_llm.guards.shared import Shared
 from flask_llm.settings.rules import quotas
 
 prompt = Prompt(provider="p", model="m", messages=(Message("user", "Hi"),))
@@ -591,18 +592,21 @@ threading.Thread.start = lambda thread, start=threading.Thread.start: (
     started.append(thread), start(thread)
 )
 Quotas((), Storage(Flask("host"))).check(prompt)
-made = Quotas(quotas("2/day"), Storage(Flask("host")))
+made = Quotas(quotas("2/day"), Storage(Flask("host"), shared={shared}))
 print("flask_limiter" in sys.modules, len(started))
 made.check(prompt)
-print("flask_limiter" in sys.modules, len(started) > 0)
-[thread.join(5) for thread in started]
-print(any(thread.is_alive() for thread in started))
+print("flask_limiter" in sys.modules, len(started))
 """
 
 
-def test_nothing_is_loaded_or_started_before_the_first_call_that_counts():
+@pytest.mark.parametrize(
+    ("shared", "loaded"), [("None", "False"), ("Shared('redis://127.0.0.1:1')", "True")]
+)
+def test_flask_limiter_is_loaded_for_calls_that_it_counts(shared, loaded):
+    probe = PROBE.format(shared=shared)
+
     found = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=True
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
     )
 
-    assert found.stdout.split() == ["False", "0", "True", "True", "False"]
+    assert found.stdout.split() == ["False", "0", loaded, "0"]

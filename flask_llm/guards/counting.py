@@ -1,4 +1,4 @@
-"""Where calls and attempts are counted: Flask-Limiter's storage, loaded when needed."""
+"""Where calls and attempts are counted: here, or in a storage of Flask-Limiter's."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from flask import Flask
 
 from flask_llm.forks import after_fork
 from flask_llm.guards.shared import Shared
+from flask_llm.guards.windows import LocalWindows
 from flask_llm.settings import Quota
 
 
 class Windows(Protocol):
-    """What is used of :class:`flask_llm.guards.limiter.Windows`."""
+    """Counts calls against quotas, in this process or in a storage."""
 
     def test(self, quota: Quota, *who: str) -> bool:
         """Tell whether there is room for a call."""
@@ -38,8 +39,8 @@ class Storage:
     Nothing is loaded, connected to or started before it is first asked.
 
     :param limiter: ``LLM_LIMITER``: the Limiter of the app, True for its only one.
-    :param shared: where our own Limiter counts if none is named; None counts in this
-        process.
+    :param shared: where a Limiter of our own counts if none is named; None counts in
+        this process.
     :param now: seconds since the epoch.
     """
 
@@ -71,27 +72,36 @@ class Storage:
         """
         with self._lock:
             if self._found is None:
-                found = _module().borrowed(self._app, self._limiter)
-                self._found = self._made(found or _module().own(self._shared))
+                self._found = self._limited() or self._here()
             return self._found
 
     def local(self) -> Windows:
         """Return what this process counts in by itself."""
         with self._lock:
-            if self._own is None:
-                self._own = self._made(_module().own(None))
-            return self._own
+            return self._here()
 
-    def _made(self, limiter: Any) -> Windows:
-        windows: Windows = _module().Windows(limiter, now=self._now)
+    def _here(self) -> Windows:
+        if self._own is None:
+            self._own = LocalWindows(now=self._now)
+        return self._own
+
+    def _limited(self) -> Windows | None:
+        """Return windows in a storage; only apps that count there load Flask-Limiter.
+
+        :raises ConfigError: where ``LLM_LIMITER`` names none, or several.
+        """
+        if not self._limiter and self._shared is None:
+            return None
+        module: Any = importlib.import_module("flask_llm.guards.limiter")
+        limiter = module.borrowed(self._app, self._limiter)
+        if limiter is None and self._shared is not None:
+            limiter = module.own(self._shared)
+        if limiter is None:
+            return None
+        windows: Windows = module.Windows(limiter, now=self._now)
         return windows
 
 
 def hashed(subject: str) -> str:
     """Return a name for a storage: no address stands in it, none has a separator."""
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
-
-
-def _module() -> Any:
-    """Load what loads Flask-Limiter: only apps that count pay for it."""
-    return importlib.import_module("flask_llm.guards.limiter")

@@ -29,6 +29,7 @@ from limits.strategies import (
 
 from flask_llm.errors import ConfigError
 from flask_llm.guards.shared import Down, Shared
+from flask_llm.guards.windows import BLURRED_SECONDS, RETRY_SECONDS_MIN
 from flask_llm.settings import Quota
 
 NAMESPACE = "llm"
@@ -41,13 +42,8 @@ NAMESPACE = "llm"
 # calls as if they had been evenly spread, which is as exact as a quota needs to be.
 STRATEGY = "sliding-window-counter"
 
-RETRY_SECONDS_MIN = 0.1
-
 _ROUNDED_SECONDS = 0.5
 """By how much Redis rounds the lifetime of a fixed window."""
-
-_BLURRED_SECONDS = 0.01
-"""By how much two clocks may differ over the time of a call."""
 
 _ITEMS: dict[str, type[RateLimitItem]] = {
     "second": RateLimitItemPerSecond,
@@ -139,7 +135,7 @@ class Windows:
         ):
             # Windows live on for another one's time, to be the last one meanwhile.
             left = storage.get_sliding_window(item.key_for(*who), expiry)[3]
-            return 2 * expiry - left + _BLURRED_SECONDS if left > 0 else None
+            return 2 * expiry - left + BLURRED_SECONDS if left > 0 else None
         return None
 
     @contextmanager
@@ -173,24 +169,20 @@ def _item(quota: Quota) -> RateLimitItem:
     return _ITEMS[quota.unit](quota.count, quota.every, namespace=NAMESPACE)
 
 
-def own(shared: Shared | None) -> Limiter:
-    """Make a Limiter of our own.
+def own(shared: Shared) -> Limiter:
+    """Make a Limiter of our own, which counts in Redis.
 
     On an app that stands in for the host's: its hooks would run in each of the host's
     requests, and the host's ``RATELIMIT_`` settings would be its own.
 
-    :param shared: whose connections, timeouts and tries are used; None counts in this
-        process's memory.
+    :param shared: whose connections, timeouts and tries are used.
     """
-    options: dict[str, Any] = {}
-    if shared is not None:
-        pool = shared.client.connection_pool
-        options = {"connection_pool": pool, "key_prefix": "llm:quota"}
+    pool = shared.client.connection_pool
     return Limiter(
         str,  # whose request it is; there are none
         app=Flask(__name__),
-        storage_uri="memory://" if shared is None else "redis://",
-        storage_options=options,
+        storage_uri="redis://",
+        storage_options={"connection_pool": pool, "key_prefix": "llm:quota"},
         strategy=STRATEGY,
     )
 

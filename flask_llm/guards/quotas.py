@@ -109,7 +109,7 @@ class Quotas:
         self._outage = Outage("The storage of quotas", meanwhile, clock=self._clock)
 
     def _take(self, windows: Windows, due: Sequence[Due]) -> Taken:
-        for each in due:
+        for each in due if len(due) > 1 else ():  # one alone is taken or not
             if not windows.test(*each):
                 raise self._refusal(windows, each)
         taken = Taken(self._clock)
