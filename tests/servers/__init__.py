@@ -1,0 +1,1 @@
+"""Real WSGI servers, with the demo app and real clients."""
