@@ -5,27 +5,24 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from types import MethodType
 
-_renewals: dict[weakref.WeakMethod[Callable[[], object]], None] = {}
+# No WeakMethod: one that lives as long as its process tells of an error when that ends.
+_renewals: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
 
 
 def after_fork(renew: Callable[[], object]) -> None:
     """Call a method in every forked worker, for as long as its object lives.
 
-    :param renew: a bound method, which is held weakly.
+    :param renew: a bound method, one for each object, which is held weakly.
     """
-    _renewals[weakref.WeakMethod(renew, _forget)] = None
-
-
-def _forget(dead: weakref.ref[Callable[[], object]]) -> None:
-    _renewals.pop(dead, None)  # type: ignore[call-overload]
+    assert isinstance(renew, MethodType)  # noqa: S101 - see above
+    _renewals[renew.__self__] = renew.__name__
 
 
 def _renew_all() -> None:
-    for reference in list(_renewals):
-        renew = reference()
-        if renew is not None:
-            renew()
+    for owner, name in list(_renewals.items()):
+        getattr(owner, name)()
 
 
 os.register_at_fork(after_in_child=_renew_all)

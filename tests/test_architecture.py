@@ -480,6 +480,16 @@ def test_stranger_is_not_loaded(paid, stranger):
     assert stranger not in modules
 
 
+@pytest.mark.parametrize("work", [IMPORT, SET_UP], ids=["import", "set_up"])
+def test_process_ends_without_an_error(work):
+    result = subprocess.run(
+        [sys.executable, "-c", work], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert result.returncode == 0
+    assert "Exception ignored" not in result.stderr
+
+
 def test_emulator_and_commands_are_not_loaded(paid):
     _, modules = paid
 
