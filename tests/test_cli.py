@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from conftest import KEY, read_rows
 
 import flask_llm
+from flask_llm.chat import Message, Prompt
 from flask_llm.cli.group import COMMANDS, llm_cli
 from flask_llm.cli.loadtest import percentile
 from flask_llm.emulator import Answer, Fault
+from flask_llm.usage.models import REVISION
 
 
 @pytest.fixture
@@ -77,6 +80,48 @@ def test_usage_as_json_is_the_report(app, run):
     assert report["groups"][0]["model"] == "openai/gpt-4o-mini"
 
 
+def test_usage_is_narrowed_by_filters(app, run):
+    for user in ("ann", "bob", "eve"):
+        flask_llm.complete("Hi", user=user)
+
+    args = ("usage", "--user", "ann", "--user", "eve", "--status", "ok")
+    report = json.loads(run(*args, "--group-by", "user", "--json").stdout)
+
+    assert sorted(line["user"] for line in report["groups"]) == ["ann", "eve"]
+    assert report["total"]["calls"] == 2
+
+
+def test_usage_without_groups_is_the_total(app, run):
+    flask_llm.complete("Hi")
+
+    head, total, *rest = run("usage", "--group-by", "").stdout.splitlines()
+
+    assert head.split() == ["calls", "tokens", "USD"]
+    assert total.split()[:2] == ["total", "1"]
+    assert rest == []
+
+
+def test_usage_says_when_there_is_more_and_what_is_under_way(app, run):
+    ledger = app.extensions["llm"].ledger
+    message = Message("user", "Hi")
+    ledger.open(ledger.entry(Prompt(provider="openai", model="m", messages=(message,))))
+    flask_llm.complete("Hi", user="ann")
+    flask_llm.complete("Hi", user="bob")
+
+    output = run("usage", "--group-by", "user", "--limit", "1").stdout
+
+    assert "There are more groups" in output
+    assert "Calls under way, which are in no figure yet: 1." in output
+
+
+def test_price_that_is_not_known_is_not_shown_as_zero(app, run):
+    flask_llm.complete("Hi", model="openai/nobody-knows")
+
+    lines = run("usage").stdout.splitlines()
+
+    assert [line.split()[-1] for line in lines[:3]] == ["USD", "unknown", "unknown"]
+
+
 def test_usage_names_a_bad_option(run):
     result = run("usage", "--group-by", "mdel")
 
@@ -88,7 +133,8 @@ def test_usage_names_a_bad_option(run):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ("anthropic/claude-haiku-5-5", "$0.1 per 1M tokens, $0.5 above 100,000"),
+        ("anthropic/claude-haiku-5-5", "standard input 0.1 1M tokens"),
+        ("anthropic/claude-haiku-5-5", "standard input 0.5 1M tokens 100,000"),
         ("claude-haiku-5-5", "cache_write_1h"),
         ("openai/gpt-4o-mini", "retires on 2027-01-14"),
         ("google/gemini-4-argon", "changes on 2026-12-01"),
@@ -96,7 +142,38 @@ def test_usage_names_a_bad_option(run):
     ],
 )
 def test_prices_tells_the_rule_and_the_rates(run, model, says):
-    assert says in run("prices", model).stdout
+    assert says in " ".join(run("prices", model).stdout.split())
+
+
+def test_prices_as_json_are_those_of_the_table(run):
+    told = json.loads(run("prices", "anthropic/claude-haiku-5-5", "--json").stdout)
+
+    assert told["rule"] == told["model"] == "anthropic/claude-haiku-5-5"
+    assert told["rates"]["standard"][0] == {
+        "name": "input",
+        "usd": "0.1",
+        "per": "1M tokens",
+        "above": [{"input_tokens": 100_000, "usd": "0.5"}],
+    }
+
+
+def test_prices_as_json_say_that_there_is_none(run):
+    told = json.loads(run("prices", "ollama/llama", "--json").stdout)
+
+    assert (told["rule"], told["rates"]) == (None, {})
+
+
+def test_dates_of_a_model_are_in_the_json(run):
+    assert json.loads(run("prices", "--json").stdout)["retires_on"] == "2027-01-14"
+
+
+def test_current_revision_as_json_says_whether_it_is_enough(run):
+    before = json.loads(run("db", "current", "--json").stdout)
+    run("db", "downgrade", "0004")
+    after = json.loads(run("db", "current", "--json").stdout)
+
+    assert before == {"revision": REVISION, "needed": REVISION, "is_enough": True}
+    assert after == {"revision": "0004", "needed": REVISION, "is_enough": False}
 
 
 def test_doctor_finds_nothing_wrong_where_nothing_is(make_app):
@@ -155,6 +232,44 @@ def test_loadtest_counts_failures_by_name(run, emulator):
 
     assert "7 of 10 answered" in result.output
     assert "3 x InvalidRequestError" in result.output
+
+
+def test_loadtest_as_json_is_what_the_rows_say(run, emulator, rows):
+    emulator.script(Fault(status=400))
+
+    told = json.loads(run("loadtest", "--calls", "6", "--yes", "--json").stdout)
+
+    answered = sorted(row.duration_ms for row in rows() if row.status == "ok")
+    nanos = sum(row.cost_nanos for row in rows() if row.status == "ok")
+    assert (told["calls"], told["answered"], told["unpriced"]) == (6, 5, 0)
+    assert told["failed"] == {"InvalidRequestError": 1}
+    assert Decimal(told["cost_usd"]) == Decimal(nanos) / 10**9
+    assert told["latency_ms"]["p99"] == answered[-1]
+    assert sum(row["calls"] for row in told["histogram"]) == 5
+
+
+def test_loadtest_knows_no_cost_where_there_is_no_price(run, emulator):
+    args = ("loadtest", "--calls", "2", "--yes", "--model", "openai/nobody-knows")
+
+    told = json.loads(run(*args, "--json").stdout)
+
+    assert (told["cost_usd"], told["unpriced"]) == (None, 2)
+    assert "cost unknown USD, 2 unpriced" in run(*args).stdout
+
+
+def test_loadtest_without_an_answer_has_no_latency(run, emulator):
+    emulator.script(Fault(status=400), Fault(status=400))
+    args = ("loadtest", "--calls", "1", "--yes")
+
+    told = json.loads(run(*args, "--json").stdout)
+
+    assert told["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert told["histogram"] == []
+    assert "0 of 1 answered" in run(*args).stdout
+
+
+def test_loadtest_of_no_calls_is_refused(run):
+    assert run("loadtest", "--calls", "0").exit_code == 2
 
 
 @pytest.mark.parametrize(

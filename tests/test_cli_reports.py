@@ -109,6 +109,18 @@ def test_upgrade_over_rows_that_are_there_is_right_at_once(make_app, database_ur
     assert (report["source"], report["total"]["calls"]) == ("rollup", 2)
 
 
+def test_rollup_as_json_says_what_is_in_the_sums(made):
+    settle(made, days=9)
+    forget_sums(made)
+
+    lacking = json.loads(llm(made, "rollup", "--json").stdout)
+    whole = json.loads(llm(made, "rollup", "--rebuild", "--json").stdout)
+
+    nothing = {"counts_since": None, "purged_before": None}
+    assert lacking == {"counts_all": False} | nothing
+    assert whole == {"counts_all": True} | nothing
+
+
 # purge
 
 
@@ -123,6 +135,19 @@ def test_purge_deletes_rows_and_keeps_what_they_come_to(made):
     assert "1 rows from before" in result.stdout
     assert len(read_rows(made)) == 1
     assert total(made, group_by="user")["groups"] == before["groups"]
+
+
+def test_purge_as_json_says_how_many_and_from_before_when(app):
+    settle(app, days=100)
+    settle(app)
+
+    told = json.loads(llm(app, "purge", "--before", "90d", "--json").stdout)
+    rollup = json.loads(llm(app, "rollup", "--json").stdout)
+
+    assert told["deleted"] == 1
+    assert rollup["purged_before"] == told["before"]
+    before = datetime.fromisoformat(told["before"])
+    assert timedelta(hours=-1) < before - (NOW - timedelta(days=90)) < timedelta(1)
 
 
 def test_purge_refuses_to_lose_what_no_sum_holds(made):
@@ -194,6 +219,16 @@ def test_export_is_filtered(app, emulator):
     assert [line["user"] for line in lines] == ["eve", "ann"]
 
 
+@pytest.mark.parametrize(
+    ("option", "calls"),
+    [("--provider=openai", 1), ("--provider=google", 0), ("--status=ok", 1)],
+)
+def test_export_knows_the_filters_of_reports(app, emulator, option, calls):
+    flask_llm.complete("Hi")
+
+    assert len(llm(app, "export", option).stdout.splitlines()) == 1 + calls
+
+
 def test_export_names_a_bad_option(app):
     result = llm(app, "export", "--since", "yesterday")
 
@@ -214,7 +249,7 @@ def test_budgets_are_meters(make_app):
 
     assert "$2/month per tenant" in output
     assert "acme" in output
-    assert "░" * 24 in output
+    assert "▏" + "░" * 23 in output
     assert [state["subject"] for state in told["budgets"][0]["subjects"]] == ["acme"]
     assert len(told["budgets"]) == 1
 

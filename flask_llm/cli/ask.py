@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from flask_llm.api import complete, stream
 from flask_llm.chat import Completion
 from flask_llm.cli.group import llm_cli
+from flask_llm.cli.terminal import echo, harmless
 
 
 @llm_cli.command()
@@ -28,16 +31,21 @@ def ask(
         answer = complete(
             text, model=model, system=system, max_tokens=max_tokens, feature="cli"
         )
-        click.echo(answer.text)
+        echo(_shown(answer.text))
     else:
         with stream(
             text, model=model, system=system, max_tokens=max_tokens, feature="cli"
         ) as chunks:
             for chunk in chunks:
-                click.echo(chunk.text, nl=False)
-        click.echo()
+                echo(_shown(chunk.text), nl=False)
+        echo()
         answer = chunks.completion
-    click.echo(_summary(answer), err=True)
+    echo(_summary(answer), err=True)
+
+
+def _shown(text: str) -> str:
+    """Return a model's words as they are, or harmless where a terminal reads them."""
+    return harmless(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
 def _summary(answer: Completion) -> str:

@@ -10,6 +10,7 @@ import click
 from flask_llm import batches
 from flask_llm.chat import Batch, Completion
 from flask_llm.cli.group import Group, llm_cli
+from flask_llm.cli.terminal import echo, harmless
 from flask_llm.errors import LLMError
 
 batch_cli = Group("batch", help="Many prompts at half the price, within a day.")
@@ -66,7 +67,7 @@ def poll(context: click.Context, batch_id: str | None, timeout: float | None) ->
                 batch = batches.status(ident, timeout=timeout)
         except LLMError as error:
             failed = True
-            click.echo(f"{ident}: {error.message}", err=True)
+            echo(harmless(f"{ident}: {error.message}"), err=True)
         else:
             _show(batch)
     context.exit(1 if failed else 0)

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from flask_llm.cli.group import Group, confirmed, llm_cli
+from flask_llm.cli.group import Group, confirmed, json_option, llm_cli, show_json
 from flask_llm.state import current_state
 from flask_llm.usage.database import named_errors
+from flask_llm.usage.models import REVISION
 
 
 class _DatabaseGroup(Group):
@@ -44,9 +45,16 @@ def downgrade(revision: str) -> None:
 
 
 @db_cli.command()
-def current() -> None:
+@json_option
+def current(*, as_json: bool) -> None:
     """Show the revision that the tables are at."""
-    click.echo(current_state().database.revision() or "base (no tables)")
+    found = current_state().database.revision()
+    if as_json:
+        # A newer one will do: a release can be taken back.
+        is_enough = found is not None and found >= REVISION
+        show_json({"revision": found, "needed": REVISION, "is_enough": is_enough})
+    else:
+        click.echo(found or "base (no tables)")
 
 
 @db_cli.command()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 import click
 
-from flask_llm.cli.group import given, llm_cli, named_options
+from flask_llm.cli.group import filtered, given, llm_cli, named_options
+from flask_llm.cli.terminal import progress
 from flask_llm.state import current_state
 from flask_llm.usage import EVERYTHING
 from flask_llm.usage.reports import read_request_query
@@ -21,11 +21,7 @@ from flask_llm.usage.reports.requests import NAMES
 @click.option("--since", default="30d", show_default=True, help="Date, 7d, 24h, month.")
 @click.option("--until", default="now", show_default=True, help="The same.")
 @click.option("--tz", default="UTC", show_default=True, help="As in Europe/Kyiv.")
-@click.option("--user", multiple=True, help="Of these only; so with the next four.")
-@click.option("--tenant", multiple=True)
-@click.option("--feature", multiple=True)
-@click.option("--model", multiple=True)
-@click.option("--status", multiple=True)
+@filtered
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv")
 @click.option("--output", type=click.File("w", encoding="utf-8"), default="-")
 def export(*, form: str, output: TextIO, **options: Any) -> None:
@@ -33,9 +29,7 @@ def export(*, form: str, output: TextIO, **options: Any) -> None:
     with named_options():
         query = read_request_query(given(options), paged=False)
     batches = current_state().requests.every(query, EVERYTHING)
-    with click.progressbar(
-        batches, label="Thousands of rows", file=sys.stderr, show_pos=True
-    ) as bar:
+    with progress(batches, label="Thousands of rows", beside=output) as bar:
         written = csv_lines(NAMES.values(), bar) if form == "csv" else _json(bar)
         output.writelines(written)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from flask.cli import AppGroup
 
+from flask_llm.cli.terminal import harmless
 from flask_llm.errors import LLMError
 from flask_llm.usage.reports import BadQuery
 
@@ -31,7 +33,7 @@ class Group(AppGroup):
         try:
             return super().invoke(ctx)
         except LLMError as error:
-            raise click.ClickException(error.message) from error
+            raise click.ClickException(harmless(error.message, keep="\n")) from error
 
 
 class _LazyGroup(Group):
@@ -67,6 +69,33 @@ def given(options: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, values in options.items()
         for value in ([values] if isinstance(values, str) else values or ())
     ]
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print it as JSON, for programs."
+)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print what a command has found as JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def filtered(command: Command) -> Command:
+    """Add the options that narrow a report to some of its calls."""
+    for name in reversed(FILTERS):
+        command = click.option(f"--{name}", multiple=True, help=FILTERS[name])(command)
+    return command
+
+
+FILTERS = {
+    "model": "Calls of this model only; may be given again, as may the next five.",
+    "provider": "As in openai.",
+    "user": "Empty for calls without one.",
+    "tenant": "The same.",
+    "feature": "The same.",
+    "status": "ok, cached, failed, cancelled, refused, abandoned.",
+}
 
 
 def confirmed(question: str) -> Callable[[Command], Command]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import click
 
-from flask_llm.cli.group import confirmed, llm_cli, named_options
+from flask_llm.cli.group import (
+    confirmed,
+    json_option,
+    llm_cli,
+    named_options,
+    show_json,
+)
+from flask_llm.cli.terminal import echo, progress
 from flask_llm.state import current_state
 from flask_llm.usage import Purge
 from flask_llm.usage.database import named_errors
@@ -20,8 +26,9 @@ YOUNGEST = timedelta(days=1)
 
 @llm_cli.command()
 @click.option("--before", required=True, help="A date, or an age as in 90d.")
+@json_option
 @confirmed("This deletes rows for good; their sums are kept. Go on?")
-def purge(before: str) -> None:
+def purge(before: str, *, as_json: bool) -> None:
     """Delete the rows of settled calls that began BEFORE, in small batches."""
     now = datetime.now(UTC)
     state = current_state()
@@ -35,8 +42,12 @@ def purge(before: str) -> None:
         state.ledger.replay()
         state.ledger.sweep(now)
         work = Purge(state.database, moment)
-        rows = work.count()
-        with click.progressbar(length=rows, label="Rows", file=sys.stderr) as bar:
+        rows = 0
+        with progress(length=work.count(), label="Rows") as bar:
             for deleted in work.run():
+                rows += deleted
                 bar.update(deleted)
-    click.echo(f"{rows:,} rows from before {work.before.isoformat()} are deleted.")
+    if as_json:
+        show_json({"deleted": rows, "before": work.before.isoformat()})
+    else:
+        echo(f"{rows:,} rows from before {work.before.isoformat()} are deleted.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+import textwrap
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ import click
 from flask import Flask, current_app
 
 from flask_llm.cli.doctor import access, books, clocks, models, workers
-from flask_llm.cli.doctor.check import BAD, Check, Look, Setup
-from flask_llm.cli.group import llm_cli
+from flask_llm.cli.doctor.check import BAD, HINT, OK, Check, Look, Setup
+from flask_llm.cli.group import json_option, llm_cli, show_json
+from flask_llm.cli.terminal import echo, harmless, room, styled
 from flask_llm.state import current_state
 from flask_llm.usage.database import named_errors
 
@@ -41,7 +43,7 @@ CHECKS: tuple[Look, ...] = (
 
 @llm_cli.command()
 @click.option("--replay", is_flag=True, help="Write the rows that the journal kept.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@json_option
 @click.pass_context
 def doctor(context: click.Context, *, replay: bool, as_json: bool) -> None:
     """Check the set-up; exit with 1 where something is to be mended."""
@@ -63,14 +65,44 @@ def doctor(context: click.Context, *, replay: bool, as_json: bool) -> None:
     if as_json:
         checks = [asdict(check) | {"level": check.level.lower()} for check in found]
         shown = {"ok": is_well, "replayed": replayed, "checks": checks}
-        click.echo(json.dumps(shown, indent=2))
+        show_json(shown)
     else:
         if replayed is not None:
-            click.echo(f"{replayed} rows written from the journal.")
-        click.echo("\n".join(_line(check) for check in found))
+            echo(f"{replayed} rows written from the journal.")
+        for check in found:
+            _show(check)
+        echo(_summary(found))
     context.exit(0 if is_well else 1)
 
 
-def _line(check: Check) -> str:
-    line = f"{check.level:<4} {check.name:<14} {check.text}"
-    return f"{line}\n{'':<20}Cure: {check.cure}" if check.cure else line
+COLOURS = {OK: "green", HINT: "yellow", BAD: "red"}
+INDENT = 18
+
+
+def _show(check: Check) -> None:
+    colour, is_bad = COLOURS[check.level], check.level == BAD
+    level = styled(f"{check.level:<4}", fg=colour, bold=is_bad)
+    first, *rest = _wrapped(check.text)
+    echo(f"{level} {check.name:<{INDENT - 7}} {first}")
+    cure = _wrapped(f"Cure: {check.cure}") if check.cure else []
+    for line in [*rest, *cure]:
+        echo(" " * INDENT + line)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return a text in lines that a terminal has room for, words whole."""
+    columns = room()
+    if columns is None:
+        return [harmless(text)]
+    return textwrap.wrap(
+        harmless(text),
+        max(columns - INDENT, 24),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _summary(found: list[Check]) -> str:
+    many = Counter(check.level for check in found)
+    said = f"{many[BAD]} to mend, {many[HINT]} to know, {many[OK]} fine."
+    return styled(said, fg="red" if many[BAD] else "green", bold=True)
