@@ -727,6 +727,30 @@ def test_report_takes_few_statements(lite):
     assert len(statements) == 4  # how far the sums reach, sums, rows, pending
 
 
+@pytest.mark.parametrize("since", ["24h", "90d"])
+def test_calls_under_way_are_found_by_their_status(database, since):
+    old = [call(created_at=NOW - timedelta(minutes=20 * n)) for n in range(6_000)]
+    write(database, *old, *[call(status="pending")] * 3)
+    with database.begin() as connection:
+        table = "TABLE llm_usage" if connection.dialect.name == "mysql" else ""
+        connection.exec_driver_sql(f"ANALYZE {table}")
+    asked = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda *seen: asked.append(seen[2:4]),
+    )
+
+    report = ask(database, since=since)
+    pending, parameters = asked[-1]
+    explain = "EXPLAIN QUERY PLAN" if database.engine.name == "sqlite" else "EXPLAIN"
+    with database.begin() as connection:
+        plan = connection.exec_driver_sql(f"{explain} {pending}", parameters).all()
+
+    assert report["pending"] == 3
+    assert "ix_llm_usage_status_expires_at" in str(plan)
+
+
 @pytest.mark.parametrize(
     ("parameter", "calls"),
     [
