@@ -86,7 +86,7 @@ def bytes_of(text: str) -> int:
 
     Half a surrogate pair counts as what is read in its place, U+FFFD.
     """
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(text if text.isascii() else text.encode("utf-8", "surrogatepass"))
 
 
 def input_ceiling(
@@ -134,18 +134,18 @@ def _media_in(question: Question) -> list[Media]:
 
 def _texts(value: Any) -> Iterator[str]:
     """Yield all that stands in a request, names of fields included."""
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for name, inner in value.items():
-                yield str(name)
-                yield from _texts(inner)
-        case list() | tuple():
-            for inner in value:
-                yield from _texts(inner)
-        case _:
-            yield str(value)
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            yield from map(str, one)
+            rest.extend(one.values())
+        elif isinstance(one, list | tuple):
+            rest.extend(one)
+        else:
+            yield str(one)
 
 
 _CAPS = (

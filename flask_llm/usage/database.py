@@ -110,9 +110,11 @@ class Database:
         :raises ConfigError: where the tables are missing or of another version.
         :raises SQLAlchemyError: where it fails.
         """
+        if not self._ready:
+            self.prepare()
         for left in reversed(range(TRIES)):
             try:
-                with self._turn(), self.begin() as connection:
+                with self._turn(), self.engine.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not left or not is_given_up(error):
