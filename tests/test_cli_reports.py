@@ -254,6 +254,12 @@ def test_budgets_are_meters(make_app):
     assert len(told["budgets"]) == 1
 
 
+def test_budget_that_nobody_spent_of_says_so(make_app):
+    app = make_app(LLM_BUDGETS=["$2/month per tenant"])
+
+    assert llm(app, "budgets").stdout == "$2/month per tenant: nothing spent yet.\n\n"
+
+
 def test_budgets_that_are_not_there_are_said_to_be_set(app):
     assert "see LLM_BUDGETS" in llm(app, "budgets").stdout
 

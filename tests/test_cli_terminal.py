@@ -1,6 +1,7 @@
 """What commands print at terminals, with rich and without, and elsewhere."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -237,6 +238,25 @@ def test_answer_of_a_model_steers_no_terminal(terminal, emulator, how):
     emulator.script(Answer(text="One\n\x1b[2Jtwo"))
 
     assert terminal("ask", "Hello", *how).startswith("One\n\\x1b[2Jtwo\n")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_rows_steer_no_terminal(terminal, app, form):
+    flask_llm.complete("Hi", user=f"{NASTY}\x9b2J")
+
+    text = terminal("export", "--format", form)
+
+    assert "[red]ann[/red]" in text
+    assert not {"\x1b", "\x07", "\x9b"} & set(text)
+
+
+def test_rows_in_a_file_are_as_they_were_written(app):
+    flask_llm.complete("Hi", user=NASTY)
+
+    args = ["llm", "export", "--format", "jsonl"]
+    result = app.test_cli_runner().invoke(args=args)
+
+    assert json.loads(result.stdout)["user"] == NASTY
 
 
 def test_answer_in_a_file_is_as_the_model_gave_it(app, emulator):

@@ -9,7 +9,7 @@ import click
 from flask_llm.api import complete, stream
 from flask_llm.chat import Completion
 from flask_llm.cli.group import llm_cli
-from flask_llm.cli.terminal import echo, harmless
+from flask_llm.cli.terminal import echo, shown
 
 
 @llm_cli.command()
@@ -31,21 +31,16 @@ def ask(
         answer = complete(
             text, model=model, system=system, max_tokens=max_tokens, feature="cli"
         )
-        echo(_shown(answer.text))
+        echo(shown(answer.text, sys.stdout))
     else:
         with stream(
             text, model=model, system=system, max_tokens=max_tokens, feature="cli"
         ) as chunks:
             for chunk in chunks:
-                echo(_shown(chunk.text), nl=False)
+                echo(shown(chunk.text, sys.stdout), nl=False)
         echo()
         answer = chunks.completion
     echo(_summary(answer), err=True)
-
-
-def _shown(text: str) -> str:
-    """Return a model's words as they are, or harmless where a terminal reads them."""
-    return harmless(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
 def _summary(answer: Completion) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, TextIO
 
 import click
@@ -10,7 +11,7 @@ import click
 from flask_llm import batches
 from flask_llm.chat import Batch, Completion
 from flask_llm.cli.group import Group, llm_cli
-from flask_llm.cli.terminal import echo, harmless
+from flask_llm.cli.terminal import echo, harmless, shown
 from flask_llm.errors import LLMError
 
 batch_cli = Group("batch", help="Many prompts at half the price, within a day.")
@@ -79,7 +80,7 @@ def poll(context: click.Context, batch_id: str | None, timeout: float | None) ->
 def fetch(batch_id: str, timeout: float | None) -> None:
     """Print what became of each prompt, one line of JSON for each, in their order."""
     for answer in batches.results(batch_id, timeout=timeout):
-        click.echo(json.dumps(_told(answer), ensure_ascii=False))
+        echo(shown(json.dumps(_told(answer), ensure_ascii=False), sys.stdout))
 
 
 @batch_cli.command()

@@ -9,7 +9,7 @@ import click
 from flask_llm.cli.drawing import show
 from flask_llm.cli.group import given, json_option, llm_cli, named_options, show_json
 from flask_llm.cli.tables import Bar, Cell, Column, Table
-from flask_llm.cli.terminal import echo
+from flask_llm.cli.terminal import echo, styled
 from flask_llm.guards import BudgetState
 from flask_llm.guards.standings import BudgetLine, budget_lines, read_budget_query
 from flask_llm.state import current_state
@@ -62,9 +62,10 @@ def _show(line: BudgetLine) -> None:
         ]
         for state in line.states
     ]
-    show(Table(columns=columns, rows=rows, title=line.budget.text))
-    if not rows:
-        echo("nothing spent yet")
+    if rows:
+        show(Table(columns=columns, rows=rows, title=line.budget.text))
+    else:
+        echo(f"{styled(line.budget.text, bold=True)}: nothing spent yet.")
     if line.truncated:
         echo("There are more; see --limit.")
     echo()

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import click
 
 from flask_llm.cli.group import filtered, given, llm_cli, named_options
-from flask_llm.cli.terminal import progress
+from flask_llm.cli.terminal import progress, shown
 from flask_llm.state import current_state
 from flask_llm.usage import EVERYTHING
 from flask_llm.usage.reports import read_request_query
@@ -31,7 +31,7 @@ def export(*, form: str, output: TextIO, **options: Any) -> None:
     batches = current_state().requests.every(query, EVERYTHING)
     with progress(batches, label="Thousands of rows", beside=output) as bar:
         written = csv_lines(NAMES.values(), bar) if form == "csv" else _json(bar)
-        output.writelines(written)
+        output.writelines(shown(lines, output) for lines in written)
 
 
 def _json(batches: Iterable[Iterable[Mapping[str, Any]]]) -> Iterator[str]:

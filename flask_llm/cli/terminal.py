@@ -68,6 +68,11 @@ def harmless(text: str, *, keep: str = "") -> str:
     )
 
 
+def shown(text: str, stream: TextIO) -> str:
+    """Return a text as it is for a program, harmless where a terminal shows it."""
+    return harmless(text, keep="\r\n\t") if stream.isatty() else text
+
+
 def columns_of(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     if text.isascii():
