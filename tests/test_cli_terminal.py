@@ -131,9 +131,19 @@ def test_what_goes_to_a_program_is_plain_and_whole(app, spent, monkeypatch):
 
 
 def test_wide_letters_count_twice():
-    assert columns_of("日本 e\u0301") == 6
+    assert columns_of("日本 e\u0301\ufe0f") == 6
     assert cut("日本語", 4) == ["日本", "語"]
     assert fit(Table(columns=[Column("", "name")], rows=[["日本語"]]), 6)[1] == [6]
+
+
+@pytest.mark.parametrize("columns", [46, 70, 100])
+def test_names_of_other_scripts_are_whole(drawn, terminal, app, columns):
+    name = "日本語の長い名前 ภาษาไทยที่ยาว हिन्दी में नाम e\u0301 ❤\ufe0f 👩🏽 한국어"
+    flask_llm.complete("Hi", user=name)
+
+    text = terminal("usage", "--group-by", "user", columns=columns)
+
+    assert name.replace(" ", "") in names_in(text).replace(" ", "")
 
 
 def test_rich_draws_where_it_is_installed(drawn, terminal, spent):

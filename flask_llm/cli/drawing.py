@@ -51,7 +51,7 @@ def _draw(table: Table, widths: Sequence[int]) -> bool:
     for column, width in zip(table.columns, widths, strict=True):
         justify = "right" if column.kind == "number" else "left"
         title = text.Text(column.title)
-        drawn.add_column(title, justify=justify, width=width, no_wrap=True)
+        drawn.add_column(title, justify=justify, width=width, overflow="fold")
     for row in table.rows:
         drawn.add_row(*_styled(text.Text, table.columns, row, widths))
     if table.total:

@@ -112,6 +112,6 @@ def progress(
 
 
 def _columns_of(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
+    if unicodedata.category(char) in {"Mn", "Me"}:
+        return 0  # it stands above the one before
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
