@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from urllib.parse import urlsplit
@@ -11,13 +12,13 @@ from urllib.parse import urlsplit
 class Server:
     """Hands each connection to a function, in a thread of its own."""
 
-    def __init__(self, handle, tls, host):
+    def __init__(self, handle, tls, host, port):
         self.handle = handle
         self.tls = tls
         self.accepted = 0
         self.requests = []
         self.closing = threading.Event()
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, port))
         self._connections = []
         scheme = "http" if tls is None else "https"
         self.port = self._listener.getsockname()[1]
@@ -80,9 +81,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(handle, *, tls=None, host="127.0.0.1"):
-    """Serve with ``handle(server, connection)``; yields the server."""
-    server = Server(handle, tls, host)
+def serving(handle, *, tls=None, host="127.0.0.1", port=0):
+    """Serve with ``handle(server, connection)``; yields the server.
+
+    :param port: 0 takes a free one.
+    """
+    server = Server(handle, tls, host, port)
     try:
         yield server
     finally:
@@ -106,6 +110,18 @@ def answering(*answers):
                     return
 
     return handle
+
+
+def interrupt(server, connection):
+    """Reset a connection as soon as the client has said something."""
+    connection.recv(1)
+    reset(server, connection)
+
+
+def reset(server, connection):
+    """Reset a connection, once it is closed, instead of ending it."""
+    zero = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, zero)
 
 
 def reply(body, *headers, status="200 OK"):
@@ -148,6 +164,20 @@ def _pass_on(source, target):
     for end in (source, target):
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def deaf():
+    """Listen without ever picking up: the queue is full. Yields the address."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=0)
+        )
+        for _ in range(4):
+            caller = opened.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def free_port():

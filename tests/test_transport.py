@@ -3,11 +3,8 @@
 import gzip
 import json
 import os
-import shutil
 import signal
 import socket
-import struct
-import subprocess
 import threading
 import time
 
@@ -20,13 +17,16 @@ from sockets import (
     STREAM_HEAD,
     answering,
     chunk,
+    deaf,
     free_port,
+    interrupt,
     relaying,
     reply,
+    reset,
     serving,
-    tls_context,
     wait_until,
 )
+from traces import foreign_frames, shown_in
 
 import flask_llm
 from flask_llm.emulator import Answer, Fault
@@ -121,8 +121,7 @@ def resetting(*, times, after=b"", then=GOOD):
             left.pop()
             connection.sendall(after)
             time.sleep(0.02 if after else 0)
-            zero = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, zero)
+            reset(server, connection)
         else:
             connection.sendall(then)
 
@@ -407,8 +406,7 @@ def kept_then_reset(*, then=GOOD):
         first.pop()
         connection.sendall(GOOD)
         server.read_request(connection)
-        zero = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, zero)
+        reset(server, connection)
 
     return handle
 
@@ -542,25 +540,14 @@ def test_an_address_that_is_none(send):
 
 def test_a_connect_that_nobody_picks_up():
     transport = Transport(connect_timeout=0.2)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    queued = [socket.socket() for _ in range(4)]
-    full = all(fill(waiting, listener.getsockname()) for waiting in queued)
-    provider = provider_at(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
-    retry = transport.retry(0, 5)
-    error, seconds = timed(lambda: transport.send(WHOLE, provider, retry))
+    with deaf() as url:
+        retry = transport.retry(0, 5)
+        provider = provider_at(url)
+        error, seconds = timed(lambda: transport.send(WHOLE, provider, retry))
 
-    assert full
     assert (type(error), error.code) == (ConnectionFailed, "connect_timeout")
     assert seconds < 0.2 + SLACK_SECONDS
-    listener.close()
-    assert all(waiting.close() is None for waiting in queued)
-
-
-def fill(waiting, address):
-    """Take a place in a listener's queue, without waiting for it."""
-    waiting.setblocking(False)
-    return waiting.connect_ex(address) >= 0
 
 
 # --- Several keys ----------------------------------------------------------------
@@ -756,35 +743,6 @@ def test_no_error_holds_any_of_several_keys(told, refusal):
 # --- TLS -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    paths = str(folder / "certificate.pem"), str(folder / "key.pem")
-    options = [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-out", paths[0], "-keyout", paths[1]]
-    subprocess.run([openssl, *options, *names, *files], check=True, capture_output=True)
-    return paths
-
-
-@pytest.fixture
-def tls(certificate):
-    return tls_context(*certificate)
-
-
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_not_tried_again(
     transport, tls
 ):
@@ -825,6 +783,28 @@ def test_a_server_that_speaks_no_tls_is_not_tried_again(transport):
     assert type(error) is ConnectionFailed
 
 
+def mute(server, connection):
+    server.closing.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("handle", "code"),
+    [(mute, "connect_timeout"), (interrupt, "connect_refused")],
+    ids=["silence", "reset"],
+)
+def test_a_handshake_that_fails_is_a_connect_that_failed(handle, code):
+    transport = Transport(connect_timeout=0.2, backoff=0.01)
+    retry = transport.retry(1, 5)
+
+    with serving(handle) as server:
+        provider = provider_at(server.url.replace("http:", "https:"))
+        error, seconds = timed(lambda: transport.send(WHOLE, provider, retry))
+
+    assert (type(error), error.code) == (ConnectionFailed, code)
+    assert (retry.attempts, server.accepted) == (2, 2)
+    assert seconds < 0.4 + SLACK_SECONDS
+
+
 # --- Silence ---------------------------------------------------------------------
 
 
@@ -834,7 +814,7 @@ def line(request):
     if request.param == "plain":
         return None, {}
     certificate = request.getfixturevalue("certificate")
-    return tls_context(*certificate), {"verify": certificate[0]}
+    return request.getfixturevalue("tls"), {"verify": certificate[0]}
 
 
 def heard(stream, heartbeat):
@@ -1105,6 +1085,22 @@ def test_calls_and_streams_of_an_app_use_one_connection(
             repeat(3, lambda: list(flask_llm.stream("Hi", model=models[api])))
 
     assert (len(emulator.requests), relay.accepted) == (6, 1)
+
+
+def test_connections_are_closed_at_once_though_an_error_leads_to_them(send, transport):
+    left = threading.Event()
+
+    def handle(server, connection):
+        answering(LIMITED)(server, connection)
+        left.set()
+
+    with serving(handle) as server:
+        error, _ = timed(lambda: send(server.url))
+        transport.close()
+        gone = left.wait(5)
+
+    assert gone
+    assert error.__traceback__ is not None
 
 
 def test_threads_share_the_session(transport):

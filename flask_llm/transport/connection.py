@@ -11,6 +11,7 @@ from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from flask_llm.retry import Deadline, Retry
 
@@ -85,8 +86,16 @@ class _Timed(HTTPConnection):
     response_class = _Response
 
     def connect(self) -> None:
-        """Connect, and remember that this request was the first on the line."""
-        super().connect()
+        """Connect, and remember that this request was the first on the line.
+
+        urllib3 takes a handshake of TLS that fails for a request that was sent.
+        """
+        try:
+            super().connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "TLS was not agreed on in time") from error
+        except ConnectionError as error:
+            raise NewConnectionError(self, "TLS was broken off") from error
         current.fresh = True
 
     def send(self, data: Any) -> None:

@@ -72,6 +72,16 @@ class Adapter(HTTPAdapter):
         response.request = req
         return response
 
+    def close(self) -> None:
+        """Close what is kept at once; urllib3 leaves it to the garbage collector.
+
+        That may take as long as somebody keeps an error that leads to the pool.
+        """
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it is no mapping to iterate
+                manager.pools[key].close()
+        super().close()
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make pools of connections that know the deadline."""
         super().init_poolmanager(*args, **options)
