@@ -426,7 +426,16 @@ def test_an_error_in_the_first_event_is_raised_when_tries_are_used_up(
 
 
 @each_api
-@pytest.mark.parametrize("fault", [Fault(empty=True), Fault(garbage=True)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(empty=True),
+        Fault(garbage=True),
+        Fault(wrong_shape=True),
+        Fault(body=": keep-alive\n\n"),
+        Fault(body='data: {"headers":{}}\n\n'),
+    ],
+)
 def test_what_is_no_stream_is_unreadable(app, rows, emulator, models, api, fault):
     emulator.script(fault)
 
@@ -437,6 +446,23 @@ def test_what_is_no_stream_is_unreadable(app, rows, emulator, models, api, fault
     assert raised.value.__cause__ is not raised.value
     assert [(row.status, row.attempts) for row in rows()] == [("failed", 1)]
     assert len(emulator.requests) == 1
+
+
+@each_api
+@pytest.mark.parametrize("fault", [Fault(garbage=True), Fault(wrong_shape=True)])
+def test_what_is_no_stream_is_charged_as_the_worst_case(
+    make_app, emulator, models, api, fault
+):
+    app = make_app(LLM_BUDGETS=["$1/day"])
+    emulator.script(fault)
+
+    with app.app_context(), pytest.raises(ResponseError) as raised:
+        texts(flask_llm.stream("Hi", model=models[api]))
+
+    (row,) = read_rows(app)
+    assert (row.cost_source, row.usage_source) == ("reserved", None)
+    assert row.cost_nanos == row.reserved_nanos > 0
+    assert raised.value.usage is None
 
 
 # --- Slots, signals, books -------------------------------------------------------

@@ -110,7 +110,7 @@ class Stream:
     def close(self) -> None:
         """Leave the stream; does nothing once it is over."""
         if not self._over:
-            self._completion = self._stop(Left())
+            self._completion = self._stop(Left(), self._so_far())
 
     def _receive(self) -> Event | None:
         """Wait for the next event; None for a heartbeat and for the end."""
@@ -121,7 +121,7 @@ class Stream:
         except ProviderError as error:
             self._break(error, interrupted=True)
         except BaseException as error:
-            self._stop(error)
+            self._stop(error, self._so_far())
             raise
         return None
 
@@ -144,7 +144,7 @@ class Stream:
     def _end(self) -> None:
         if not self._fold.finished:
             cause = ResponseError("The stream ended before its end marker.")
-            self._break(cause, interrupted=self._events.began)
+            self._break(cause, interrupted=True)
         self._over = True
         self._events.close()
         try:
@@ -155,10 +155,15 @@ class Stream:
         self._completion = self._books.finish(self._job, completion)
 
     def _break(self, cause: ProviderError, *, interrupted: bool) -> NoReturn:
-        """Settle a stream that broke, and raise why."""
+        """Settle a stream that broke, and raise why.
+
+        :param interrupted: whether what came of an answer, if anything, is cut off.
+        """
         self._events.strike(cause)
-        if not interrupted:
-            self._stop(cause)
+        partial = self._so_far()
+        begun = self._job.first_token_ms is not None or _says_anything(partial)
+        if not begun or not interrupted:
+            self._stop(cause, partial if begun else None)
             raise cause
         error = StreamInterrupted(
             f"The answer broke off: {cause.message}",
@@ -169,20 +174,33 @@ class Stream:
             provider_message=cause.provider_message,
             retry_after=cause.retry_after,
         )
-        error.completion = self._stop(error)
+        error.completion = self._stop(error, partial)
         raise error from cause
 
-    def _stop(self, error: BaseException) -> Completion | None:
-        """Hang up and settle with what has come so far."""
-        self._over = True
-        self._events.close()
+    def _so_far(self) -> Completion:
+        """Return as much of the answer as has come."""
         try:
             partial = self._job.protocol.parse(self._fold.raw)
         except ProviderError:
             partial = Completion(finish_reason="other")
         if not self._fold.finished:
             partial = replace(partial, finish_reason="other")
+        return partial
+
+    def _stop(
+        self, error: BaseException, partial: Completion | None
+    ) -> Completion | None:
+        """Hang up and settle."""
+        self._over = True
+        self._events.close()
         return self._books.fail(self._job, error, partial)
+
+
+def _says_anything(answer: Completion) -> bool:
+    """Tell whether there is anything of an answer in what came of it."""
+    said = answer.content or answer.reasoning or answer.refusal
+    named = answer.response_id or answer.served_model
+    return bool(said or named or answer.usage.source == "provider")
 
 
 class Replay(Stream):
