@@ -1320,6 +1320,9 @@ def test_an_error_in_a_streams_first_event_keeps_the_providers_id(open_stream):
 # --- What errors hold ------------------------------------------------------------
 
 
+FIELDS = ("choices", "output", "content", "candidates")
+"""Where an answer stands in each wire format."""
+
 FAILURES = {
     "refused": Fault(status=401, message=f"Incorrect API key provided: {KEY}"),
     "rate-limited": Fault(status=429, retry_after=60),
@@ -1328,6 +1331,9 @@ FAILURES = {
     "slow": Fault(trickle_seconds=0.1),
     "garbage": Fault(garbage=True),
     "wrong-shape": Fault(wrong_shape=True),
+    "page": Fault(body=f"<html>{KEY}</html>"),
+    "echo": Fault(body=json.dumps({"headers": {"authorization": KEY}})),
+    "echo-within": Fault(body=json.dumps(dict.fromkeys(FIELDS, KEY))),
     "empty": Fault(empty=True),
     "gzip": Fault(broken_gzip=True),
     "cut": Fault(content_length=100_000),

@@ -198,8 +198,8 @@ class Client:
                 return self._books.kept(job, found)
             self._books.open(job)
             self._gate.wait(job)
-            reply = self._transport.send(job.call, job.provider, job.retry)
-            answer = parse(reply.json)
+            # No name for what came: it may quote the key, and tracebacks show names.
+            answer = parse(self._transport.send(job.call, job.provider, job.retry).json)
         return self._books.finish(job, answer)
 
     def _stream(self, job: Job, heartbeat: float | None) -> Stream:

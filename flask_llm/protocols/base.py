@@ -242,7 +242,11 @@ def readable(parse: Reader[_Rest, _Read]) -> Reader[_Rest, _Read]:
     ) -> _Read:
         try:
             return parse(raw, *rest, **named)
-        except _MISSHAPEN as error:
+        except (ResponseError, *_MISSHAPEN) as error:
+            del raw, rest, named  # they may quote the key, and tracebacks them
+            error.with_traceback(None)
+            if isinstance(error, ResponseError):
+                raise
             raise _misshapen(error) from error
 
     return guarded
@@ -275,7 +279,7 @@ class JsonFold(ABC):
             try:
                 yield from self._take(body)
             except _MISSHAPEN as error:
-                raise _misshapen(error) from error
+                raise _misshapen(error) from error.with_traceback(None)
         if self._is_error(body) and (
             found := self._error(Reply(status=200, body=event.data.encode()))
         ):
