@@ -1,0 +1,1 @@
+"""Every way in which a call to a provider can end."""
