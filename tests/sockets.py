@@ -167,17 +167,52 @@ def _pass_on(source, target):
 
 
 @contextlib.contextmanager
-def deaf():
-    """Listen without ever picking up: the queue is full. Yields the address."""
+def deaf(host="127.0.0.1"):
+    """Listen without ever picking up: the queue is full. Yields the URL."""
     with contextlib.ExitStack() as opened:
-        listener = opened.enter_context(
-            socket.create_server(("127.0.0.1", 0), backlog=0)
-        )
+        listener = opened.enter_context(socket.create_server((host, 0), backlog=0))
         for _ in range(4):
             caller = opened.enter_context(socket.socket())
             caller.setblocking(False)
-            caller.connect_ex(listener.getsockname())
+            caller.connect_ex(("127.0.0.1", listener.getsockname()[1]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def names(look_up):
+    """Have the system's resolver look names up that end in ``.test``.
+
+    :param look_up: takes a name, and returns its addresses.
+    """
+    ask = socket.getaddrinfo
+
+    def answer(host, port, *rest, **options):
+        if not str(host).endswith(".test"):
+            return ask(host, port, *rest, **options)
+        kind = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ""
+        return [(*kind, (address, port)) for address in look_up(host)]
+
+    socket.getaddrinfo = answer
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = ask
+
+
+@contextlib.contextmanager
+def silent_names():
+    """Have the resolver say nothing of such names as long as this lasts."""
+    over = threading.Event()
+
+    def look_up(host):
+        over.wait(60)
+        return []
+
+    with names(look_up):
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def free_port():

@@ -20,10 +20,12 @@ from sockets import (
     deaf,
     free_port,
     interrupt,
+    names,
     relaying,
     reply,
     reset,
     serving,
+    silent_names,
     wait_until,
 )
 from traces import foreign_frames, shown_in
@@ -529,6 +531,37 @@ def test_a_name_that_nobody_knows(send):
 
     assert (type(error), error.code) == (ConnectionFailed, "dns_failed")
     assert error.is_retryable
+
+
+def test_a_resolver_that_says_nothing_costs_the_deadline(send):
+    with silent_names():
+        error, seconds = timed(lambda: send("http://slow.test", seconds=0.3, retries=2))
+
+    assert (type(error), error.code) == (ConnectionFailed, "dns_failed")
+    assert seconds < 0.3 + SLACK_SECONDS
+
+
+def test_all_addresses_of_a_name_share_the_deadline():
+    transport = Transport(connect_timeout=0.4)
+    retry = transport.retry(0, 0.6)
+
+    with deaf("0.0.0.0") as url, names(lambda _: [f"127.0.0.{n}" for n in range(1, 9)]):
+        provider = provider_at(url.replace("127.0.0.1", "many.test"))
+        error, seconds = timed(lambda: transport.send(WHOLE, provider, retry))
+
+    assert (type(error), error.code) == (ConnectionFailed, "connect_timeout")
+    assert seconds < 0.6 + SLACK_SECONDS
+
+
+def test_where_one_address_refuses_the_next_is_asked(send):
+    with (
+        serving(answering(GOOD)) as server,
+        names(lambda _: ["127.0.0.9", "127.0.0.1"]),
+    ):
+        answer = send(server.url.replace("127.0.0.1", "two.test"))
+
+    assert answer.json == {"fine": True}
+    assert b"Host: two.test" in server.requests[0]
 
 
 def test_an_address_that_is_none(send):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
+import math
 import socket
 import threading
 from collections.abc import Callable
@@ -11,9 +13,14 @@ from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 from flask_llm.retry import Deadline, Retry
+from flask_llm.transport.addresses import resolve, resolve_within
 
 BUFFER_BYTES = 65_536
 """What one read may take from a socket: many events of a stream that comes fast."""
@@ -98,6 +105,41 @@ class _Timed(HTTPConnection):
             raise NewConnectionError(self, "TLS was broken off") from error
         current.fresh = True
 
+    def _new_conn(self) -> socket.socket:
+        """Connect to a name's addresses, one after the other, within the deadline.
+
+        urllib3 waits for a name as long as the system does, and for each address anew.
+        """
+        deadline = current.deadline
+        if deadline is None:
+            return super()._new_conn()
+        name, seconds = self._dns_host, self.timeout
+        failure: NewConnectionError | ConnectTimeoutError | None = None
+        try:
+            for address in self._addresses(deadline):
+                left = deadline.remaining()
+                if failure is not None and left <= 0:
+                    break
+                self._dns_host = address
+                self.timeout = _shortest(seconds, left)
+                try:
+                    return super()._new_conn()
+                except (NewConnectionError, ConnectTimeoutError) as error:
+                    failure = error
+        finally:
+            self._dns_host, self.timeout = name, seconds
+        raise failure or NewConnectionError(self, "The name has no address")
+
+    def _addresses(self, deadline: Deadline) -> list[str]:
+        host = self._dns_host.strip("[]")
+        if _is_address(host):
+            return [host]
+        try:
+            return resolve_within(resolve, host, self.port, deadline.remaining())
+        except OSError as error:
+            unknown = socket.gaierror(*error.args or (socket.EAI_AGAIN, "too late"))
+            raise NameResolutionError(self.host, self, unknown) from error
+
     def send(self, data: Any) -> None:
         """Connect if need be, and send."""
         if self.sock is None and self.auto_open:
@@ -118,6 +160,20 @@ class _Pool(HTTPConnectionPool):
 
 class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TimedTLS
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _shortest(seconds: Any, left: float) -> float:
+    """Return a timeout that ends by the deadline; 0 would not wait at all."""
+    given = seconds if isinstance(seconds, (int, float)) else math.inf
+    return max(0.001, min(given, left))
 
 
 POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _TLSPool}

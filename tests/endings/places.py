@@ -19,6 +19,13 @@ def nameless(**_):
 
 
 @contextlib.contextmanager
+def unheard_of(**_):
+    """A name of which the resolver says nothing."""
+    with sockets.silent_names():
+        yield "http://provider.test"
+
+
+@contextlib.contextmanager
 def unvouched(*, tls, **_):
     """A certificate that nobody vouches for."""
     with sockets.serving(sockets.answering(b""), tls=tls) as server:

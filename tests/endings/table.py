@@ -278,6 +278,12 @@ ENDINGS = (
     # --- No connection ---------------------------------------------------------
     Ending(name="refused", place=places.nobody, **unreached("connect_refused")),
     Ending(name="dns_failure", place=places.nameless, **unreached("dns_failed")),
+    Ending(
+        name="dns_silence",
+        place=places.unheard_of,
+        timeout=SHORT_SECONDS,
+        **unreached("dns_failed", attempts=1),
+    ),
     Ending(name="tls_failure", place=places.unvouched, **unreached("tls_failed", 1)),
     Ending(name="tls_silence", place=places.mute, **unreached("connect_timeout")),
     Ending(name="tls_broken_off", place=places.curt, **unreached("connect_refused")),
