@@ -1,10 +1,12 @@
 """The books: a row before each call, settled after it, whatever happens between."""
 
 import contextlib
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sqlite3
 import threading
@@ -554,6 +556,67 @@ def test_line_cut_short_is_logged_and_is_in_nobodys_way(lite, caplog):
     assert written == 1
     assert [row.user_id for row in rows_of(lite)] == ["bob"]
     assert caplog.text.count("cannot be read") == 2
+
+
+@contextlib.contextmanager
+def full_disk(bytes_free):
+    """Let no file of this process grow beyond a size, as a disk that is full."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_free, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_line_that_a_full_disk_cuts_short_is_told_and_spoils_no_other(tmp_path, caplog):
+    journal, seen = Journal(tmp_path / "journal.jsonl"), []
+    with full_disk(bytes_free=100):
+        journal.append({"id": "a" * 60})
+        journal.append({"id": "b" * 60})
+    journal.append({"id": "c" * 60})
+
+    journal.replay(lambda row: seen.append(row["id"][0]))
+
+    assert seen == ["a", "c"]
+    assert f'lost: {{"id":"{"b" * 60}"}}' in caplog.text
+
+
+def test_replay_that_breaks_off_on_a_full_disk_loses_no_row(tmp_path):
+    journal, seen = Journal(tmp_path / "journal.jsonl"), []
+    for number in range(10):
+        journal.append({"id": number, "text": "x" * 100})
+
+    def refuse(row):
+        if row["id"] == 3 and not seen.count(3):
+            seen.append(3)
+            raise OSError(errno.ENOSPC, "no space left")
+        seen.append(row["id"])
+
+    with full_disk(bytes_free=100), pytest.raises(OSError, match="no space"):
+        journal.replay(refuse)
+    waits = bool(journal)
+    journal.replay(refuse)
+
+    assert waits
+    assert set(seen) == set(range(10))
+    assert not journal
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_kept_again_do_not_crowd_out_those_that_come_meanwhile(tmp_path):
+    journal, seen = Journal(tmp_path / "journal.jsonl", size_max=100), []
+    journal.append({"id": "a" * 60})
+
+    def refuse(row):
+        journal.append({"id": "b" * 60})
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        journal.replay(refuse)
+    journal.replay(lambda row: seen.append(row["id"][0]))
+
+    assert seen == ["a", "b"]
 
 
 def test_row_that_no_database_would_take_is_in_nobodys_way(ledger, caplog):

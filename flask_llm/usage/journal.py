@@ -32,7 +32,7 @@ class Journal:
         self.size_max = size_max
 
     def __bool__(self) -> bool:
-        return self.path.exists()
+        return self.path.exists() or any(self._claimed())
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Keep a row; a full or unwritable file is logged and nothing else."""
@@ -49,11 +49,15 @@ class Journal:
 
     def _add(self, line: bytes) -> bool:
         """Append to the file; tell whether it is still there afterwards."""
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            if os.fstat(handle).st_size + len(line) > self.size_max:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a full disk has cut the one before it short
+            if size + len(line) > self.size_max:
                 raise OSError(errno.EFBIG, "it is full")
-            os.write(handle, line)
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, "the disk is full")
             return os.path.samestat(os.fstat(handle), self.path.stat())
         except FileNotFoundError:
             return False
@@ -65,7 +69,8 @@ class Journal:
 
         The file is renamed first, so that no two processes replay it; what a process
         that died had claimed is claimed again. Where ``write`` fails, the rows not yet
-        written are kept again.
+        written stay for the next replay; where even the disk is full, all of them do,
+        so that ``write`` may get a row a second time.
 
         :raises Exception: what ``write`` raised.
         """
@@ -74,7 +79,7 @@ class Journal:
     def _claims(self) -> Iterator[Path]:
         """Rename the file, and those left behind, to names that only we know."""
         now = time.time()
-        for left in self.path.parent.glob(f"{self.path.name}.*.claim"):
+        for left in self._claimed():
             with contextlib.suppress(OSError):
                 if now - left.stat().st_mtime > CLAIM_SECONDS:
                     yield self._claim(left)
@@ -86,20 +91,40 @@ class Journal:
         os.utime(path)
         return path.rename(self.path.with_name(name))
 
+    def _claimed(self) -> Iterator[Path]:
+        """Find the files that were claimed and not yet written to the end."""
+        return self.path.parent.glob(f"{self.path.name}.*.claim")
+
     def _replay(self, claimed: Path, write: Callable[[dict[str, Any]], object]) -> int:
-        rows = [
-            row for line in claimed.read_bytes().splitlines() if (row := _row(line))
-        ]
-        written = 0
+        lines = claimed.read_bytes().splitlines()
+        read = written = 0
         try:
-            for row in rows:
-                write(row)
-                written += 1
-        finally:
-            for row in rows[written:]:
-                self.append(row)
-            claimed.unlink()
+            for line in lines:
+                if row := _row(line):
+                    write(row)
+                    written += 1
+                read += 1
+        except BaseException:
+            self._put_back(claimed, lines[read:])
+            raise
+        claimed.unlink(missing_ok=True)
         return written
+
+    def _put_back(self, claimed: Path, lines: list[bytes]) -> None:
+        """Leave a claim to the next replay, if possible with what is left alone."""
+        rest = claimed.with_suffix(".rest")
+        try:
+            rest.touch(0o600)
+            rest.write_bytes(b"".join(line + b"\n" for line in lines))
+            rest.replace(claimed)
+        except OSError:
+            rest.unlink(missing_ok=True)
+        try:
+            self.path.hardlink_to(claimed)
+            claimed.unlink()
+        except OSError:  # a new file was begun meanwhile
+            with contextlib.suppress(OSError):
+                os.utime(claimed, (0, 0))
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
