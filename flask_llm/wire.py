@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
+from flask_llm.errors import InvalidRequestError
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -37,6 +39,22 @@ class Call:
     bulk: bool = False
     """It is about many answers at once: errors among them are not its own, and it may
     be larger than one answer."""
+
+
+def written(body: Mapping[str, Any]) -> bytes:
+    """Write what is sent as JSON; half of a pair of surrogates becomes a question mark.
+
+    :raises InvalidRequestError: where JSON has no form for something in it.
+    """
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidRequestError(
+            "The request holds what JSON has no form for, or is nested too deeply: "
+            f"{type(error).__name__}.",
+            code="no_json",
+        ) from None
+    return text.encode(errors="replace")
 
 
 @dataclass(frozen=True, kw_only=True)

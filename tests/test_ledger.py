@@ -861,7 +861,7 @@ def test_no_connection_is_held_while_the_model_thinks(make_app, emulator, databa
 
 
 def test_nothing_is_opened_before_the_first_call(make_app, tmp_path):
-    app = make_app()
+    app = make_app(LLM_DATABASE_URI=None)
 
     assert app.extensions["llm"].database._engine is None
     assert not Path(app.instance_path).exists()

@@ -60,7 +60,7 @@ class Media:
                 f"{type(self).__name__} needs exactly one of url, data and file_id."
             )
         for name, (kind, words) in _KINDS.items():
-            value = getattr(self, name)
+            value = getattr(self, name, None)
             if value is not None and not isinstance(value, kind):
                 raise InvalidRequestError(
                     f"{type(self).__name__}.{name} is {words}, "
@@ -162,6 +162,8 @@ _KINDS = {
     "media_type": (str, "a string"),
     "file_id": (str, "a string"),
     "fetch": (bool, "True or False"),
+    "detail": (str, "a string"),
+    "filename": (str, "a string"),
 }
 
 

@@ -38,7 +38,9 @@ class Overrides:
 
 
 def _entries(source: Mapping[str, Any] | str | PathLike[str]) -> Mapping[str, Any]:
-    entries = source if isinstance(source, Mapping) else _read(Path(source))
+    entries: Any = source
+    if isinstance(source, str | PathLike):
+        entries = _read(Path(source))
     if not isinstance(entries, Mapping):
         raise ConfigError(
             f"LLM_PRICES holds {type(entries).__name__}; make it a dict of models,"

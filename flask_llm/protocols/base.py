@@ -214,7 +214,8 @@ def unreadable(raw: object, why: str) -> ResponseError:
     return ResponseError(f"The provider's answer could not be read: {why} ({kind}).")
 
 
-_MISSHAPEN = (
+MISSHAPEN = (
+    ArithmeticError,
     AttributeError,
     InvalidRequestError,
     LookupError,
@@ -242,7 +243,7 @@ def readable(parse: Reader[_Rest, _Read]) -> Reader[_Rest, _Read]:
     ) -> _Read:
         try:
             return parse(raw, *rest, **named)
-        except (ResponseError, *_MISSHAPEN) as error:
+        except (ResponseError, *MISSHAPEN) as error:
             del raw, rest, named  # they may quote the key, and tracebacks them
             error.with_traceback(None)
             if isinstance(error, ResponseError):
@@ -278,7 +279,7 @@ class JsonFold(ABC):
         if isinstance(body, dict):
             try:
                 yield from self._take(body)
-            except _MISSHAPEN as error:
+            except MISSHAPEN as error:
                 raise _misshapen(error) from error.with_traceback(None)
         if self._is_error(body) and (
             found := self._error(Reply(status=200, body=event.data.encode()))

@@ -30,7 +30,7 @@ def number(low: float, high: float = 1e9) -> Read:
             raise ValueError(f"a number between {low:g} and {high:g} is needed")
         try:
             result = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             result = float("nan")
         if not low <= result <= high:
             raise ValueError(f"a number between {low:g} and {high:g} is needed")
@@ -131,7 +131,7 @@ def fallbacks(value: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise ValueError("a dict of a model to a list of models is needed")
     for model, others in value.items():
-        if isinstance(others, str) or not all(
+        if not isinstance(others, (list, tuple)) or not all(
             isinstance(name, str) for name in (model, *others)
         ):
             raise ValueError("a dict of a model to a list of models is needed")

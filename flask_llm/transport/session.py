@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
@@ -24,7 +23,7 @@ from flask_llm.errors import (
 from flask_llm.providers import Provider
 from flask_llm.retry import Retry
 from flask_llm.transport.connection import POOLS, current
-from flask_llm.wire import Call
+from flask_llm.wire import Call, written
 
 REST_SECONDS = 30.0
 """How long a rate-limited key rests where the provider does not say."""
@@ -169,8 +168,7 @@ def _content(call: Call) -> tuple[str | None, bytes | None]:
         return content_type, body
     if call.method == "GET":
         return None, None
-    text = json.dumps(call.body, ensure_ascii=False, allow_nan=False)
-    return "application/json", text.encode(errors="replace")
+    return "application/json", written(call.body)
 
 
 def _key(provider: Provider) -> str:

@@ -6,6 +6,7 @@ provider calls it, so that results find their rows again in any process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any
@@ -43,11 +44,9 @@ def key_of(batch_id: str, place: int) -> str:
 def place_of(batch_id: str, key: str) -> int | None:
     """Return the place of a prompt in a batch, None where it is none of its prompts."""
     prefix, digits = key[:PREFIX_LENGTH], key[PREFIX_LENGTH:]
-    try:
-        place = int(digits, 16)
-    except ValueError:
+    if prefix != batch_id[:PREFIX_LENGTH] or not re.fullmatch("[0-9a-f]{6}", digits):
         return None
-    return place if prefix == batch_id[:PREFIX_LENGTH] else None
+    return int(digits, 16)
 
 
 def as_batch(row: Row[Any]) -> Batch:

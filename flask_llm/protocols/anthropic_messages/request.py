@@ -29,6 +29,7 @@ from flask_llm.protocols.base import (
 from flask_llm.protocols.dialects import ANTHROPIC
 from flask_llm.protocols.ids import ToolIds
 from flask_llm.protocols.schemas import fit, instructed
+from flask_llm.protocols.states import trusting
 from flask_llm.providers import Provider
 from flask_llm.providers.anthropic import (
     BUDGETS,
@@ -48,6 +49,7 @@ MAX_TOKENS = 4_096
 _SAMPLING = {"temperature", "top_p", "top_k"}
 
 
+@trusting
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request.
 

@@ -18,6 +18,7 @@ from flask_llm.protocols.batches.base import (
     Result,
     moment,
     number,
+    reference,
 )
 from flask_llm.wire import Call, Reply
 
@@ -99,14 +100,14 @@ def state(raw: Mapping[str, Any]) -> BatchState:
     counts = {name: number(count) for name, count in raw["request_counts"].items()}
     left = counts["canceled"], counts["expired"]
     return BatchState(
-        provider_id=string(raw["id"]),
+        provider_id=reference(raw["id"]),
         status=_STATUS.get(raw["processing_status"]) or _ending(*left),
         prompts=sum(filter(None, counts.values())),
         succeeded=counts["succeeded"],
         failed=sum(filter(None, (counts["errored"], *left))),
         created_at=moment(raw.get("created_at")),
         ended_at=moment(raw.get("ended_at")),
-        files=(string(raw["id"]),) if raw.get("results_url") else (),
+        files=(reference(raw["id"]),) if raw.get("results_url") else (),
     )
 
 

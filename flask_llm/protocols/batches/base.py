@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from flask_llm.protocols.base import string
 from flask_llm.wire import Call, Reply
 
 Requests = Mapping[str, Call]
@@ -122,3 +123,14 @@ def moment(value: object) -> datetime | None:
 def number(value: object) -> int | None:
     """Read a count; Google writes those of 64 bits as strings."""
     return None if value is None else int(str(value))
+
+
+_REFERENCE_LENGTH_MAX = 200
+
+
+def reference(value: object) -> str:
+    """Insist on an id that goes into addresses and into a column of the table."""
+    text = string(value)
+    if not 0 < len(text) <= _REFERENCE_LENGTH_MAX or not text.isprintable():
+        raise ValueError
+    return text

@@ -17,6 +17,7 @@ from flask_llm.protocols.batches.base import (
     Result,
     moment,
     number,
+    reference,
 )
 from flask_llm.wire import Call, Reply
 
@@ -89,7 +90,7 @@ def cancel(provider_id: str) -> Call:
 
 def listing(after: str | None) -> Call:
     """Return what asks for the account's batches; each may come with its results."""
-    rest = f"&pageToken={quote(after, safe='')}" if after else ""
+    rest = f"&pageToken={quote(after, safe='', errors='replace')}" if after else ""
     return Call(method="GET", path=f"/v1/batches?pageSize=20{rest}", bulk=True)
 
 
@@ -110,7 +111,7 @@ def state(raw: Mapping[str, Any]) -> BatchState:
     stats = about.get("batchStats")
     error = raw.get("error") or about.get("error")
     return BatchState(
-        provider_id=string(raw["name"]),
+        provider_id=reference(raw["name"]),
         status=_STATUS.get(status, "submitted"),
         name=word(about.get("displayName")),
         prompts=number(dig(stats, "requestCount")),
@@ -119,7 +120,7 @@ def state(raw: Mapping[str, Any]) -> BatchState:
         created_at=moment(about.get("createTime")),
         ended_at=moment(about.get("endTime")),
         problem=_problem(error) if error else None,
-        files=(file,) if file else (),
+        files=(reference(file),) if file else (),
         inlined=tuple(dig(output, "inlinedResponses", "inlinedResponses") or ()),
     )
 

@@ -5,7 +5,6 @@ Source: https://platform.openai.com/docs/api-reference/batch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +17,9 @@ from flask_llm.protocols.batches.base import (
     Result,
     moment,
     number,
+    reference,
 )
-from flask_llm.wire import Call, Reply, Upload
+from flask_llm.wire import Call, Reply, Upload, written
 
 CAPS = BatchCaps(prompts=50_000, size_bytes=200 * 10**6)
 
@@ -56,8 +56,7 @@ def _line(key: str, call: Call) -> bytes:
         "url": f"/v1{call.path}",
         "body": call.body,
     }
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
-    return text.encode(errors="replace") + b"\n"
+    return written(line) + b"\n"
 
 
 def create(
@@ -75,7 +74,7 @@ def create(
 
 @readable
 def _file(raw: Mapping[str, Any]) -> str:
-    return string(raw["id"])
+    return reference(raw["id"])
 
 
 def look(provider_id: str) -> Call:
@@ -107,7 +106,7 @@ def state(raw: Mapping[str, Any]) -> BatchState:
     """Read a batch's state."""
     files = (raw.get("output_file_id"), raw.get("error_file_id"))
     return BatchState(
-        provider_id=string(raw["id"]),
+        provider_id=reference(raw["id"]),
         status=_STATUS.get(raw["status"], "running"),
         name=word(dig(raw, "metadata", _NAME)),
         prompts=number(dig(raw, "request_counts", "total")),
@@ -116,7 +115,7 @@ def state(raw: Mapping[str, Any]) -> BatchState:
         created_at=moment(raw.get("created_at")),
         ended_at=next(filter(None, (moment(raw.get(name)) for name in _ENDS)), None),
         problem=_problem(raw),
-        files=tuple(string(file) for file in files if file),
+        files=tuple(reference(file) for file in files if file),
     )
 
 

@@ -31,10 +31,12 @@ from flask_llm.protocols.schemas import (
     replaced,
     strict_parameters,
 )
+from flask_llm.protocols.states import trusting
 from flask_llm.providers import Provider, Quirks, is_reasoning, prompt_cache
 from flask_llm.wire import Call
 
 
+@trusting
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request."""
     quirks = provider.quirks

@@ -31,6 +31,7 @@ from flask_llm.protocols.base import (
 )
 from flask_llm.protocols.dialects import GOOGLE
 from flask_llm.protocols.schemas import fit, instructed
+from flask_llm.protocols.states import trusting
 from flask_llm.providers import Provider
 from flask_llm.providers.google import traits
 from flask_llm.wire import Call
@@ -47,6 +48,7 @@ _GOOGLE_URI = re.compile(
 )
 
 
+@trusting
 def render(prompt: Prompt, provider: Provider, *, stream: bool) -> Call:
     """Turn a prompt into the request.
 
