@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import weakref
 from collections.abc import Callable
@@ -26,3 +27,5 @@ def _renew_all() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_all)
+# A WeakMethod that dies with the interpreter, beside its object, complains on stderr.
+atexit.register(_renewals.clear)
