@@ -183,7 +183,7 @@ class EventStream:
         self._lingering = False
         self.began = False
         """Whether any event has come."""
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = dict(response.headers.lower_items())
 
     def prime(self) -> Event | None:
         """Wait for the first event and keep it; None where there is none."""

@@ -277,7 +277,7 @@ def _prepared(call: Call, provider: Provider) -> Prepared:
 
 
 def _headers(response: requests.Response) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+    return dict(response.headers.lower_items())
 
 
 def _first_error(
