@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import weakref
 from collections.abc import Callable
@@ -27,5 +26,3 @@ def _renew_all() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_all)
-# A WeakMethod that dies with the interpreter, beside its object, complains on stderr.
-atexit.register(_renewals.clear)

@@ -28,7 +28,6 @@ from sockets import (
     silent_names,
     wait_until,
 )
-from traces import foreign_frames, shown_in
 
 import flask_llm
 from flask_llm.emulator import Answer, Fault

@@ -4,8 +4,8 @@ import logging
 import math
 import traceback
 
+from leaks import foreign_frames, shown_in
 from sockets import wait_until
-from traces import foreign_frames, shown_in
 
 from endings import house, table, ways
 from endings.ways import PROMPT
@@ -141,7 +141,7 @@ def hid_the_key(cell, seen, logged, files):
     shown = [*told_of(seen), *map(record_text, logged)]
     assert [text for text in shown if cell.key in text] == []
     assert [path for path in files if cell.key.encode() in path.read_bytes()] == []
-    assert list(foreign_frames(seen.error)) == []
+    assert foreign_frames(seen.error) == []
 
 
 def hid_the_prompt(logged, files):
@@ -152,7 +152,7 @@ def hid_the_prompt(logged, files):
 
 def told_of(seen):
     """Yield all that a caller, a debugger or a browser sees."""
-    yield from shown_in(seen.error)
+    yield shown_in(seen.error)
     if seen.error is not None:
         yield "".join(traceback.format_exception(seen.error))
     yield repr(seen.completion)
