@@ -383,7 +383,7 @@ ENDINGS = (
         **refusing(RateLimitError, 429),
     ),
     rate_limited("retry_after_seconds", lambda: 7, 7, 7),
-    rate_limited("retry_after_date", in_seven_seconds, 5, 7),
+    rate_limited("retry_after_date", in_seven_seconds, 1, 7),
     rate_limited("retry_after_float", lambda: "1.5", 1.5, 1.5),
     rate_limited("retry_after_hours", lambda: 7200, 7200, 7200, attempts=1),
     status(500, ServerError),
