@@ -5,6 +5,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -160,6 +161,27 @@ def app(make_app):
     app.extensions["llm"].database.prepare()  # not on the time of a test's first call
     with app.app_context():
         yield app
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Start ``flask llm …`` of a small app in a process of its own."""
+    (tmp_path / "host.py").write_text(
+        "from flask import Flask\nfrom flask_llm import llm_bp\n"
+        "app = Flask(__name__)\napp.register_blueprint(llm_bp)\n"
+    )
+
+    def start(*args, before="", environ=None, **streams):
+        code = f"{before}\nfrom flask.cli import main; main()"
+        path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "--app", "host", "llm", *args],
+            cwd=tmp_path,
+            env=os.environ | path | (environ or {}),
+            **streams,
+        )
+
+    return start
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
-import sys
 from decimal import Decimal
 
 import pytest
+import requests
 from conftest import KEY, read_rows
+from sockets import free_port
 
 import flask_llm
 from flask_llm.chat import Message, Prompt
@@ -272,6 +274,31 @@ def test_loadtest_of_no_calls_is_refused(run):
     assert run("loadtest", "--calls", "0").exit_code == 2
 
 
+def test_emulator_serves_until_it_is_interrupted(launch):
+    port = free_port()
+
+    with launch(
+        *("emulator", "--port", str(port), "--interval", "0"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        first = process.stdout.readline()
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/v1/chat/completions",
+            json={"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
+            headers={"Authorization": "Bearer emulator-key"},
+            timeout=10,
+        )
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+
+    assert first.startswith(f"OPENAI_BASE_URL=http://127.0.0.1:{port}/v1 ")
+    assert answer.json()["choices"][0]["message"]["content"]
+    assert (process.returncode, "Traceback" in said) == (0, False)
+
+
 @pytest.mark.parametrize(
     ("command", "question"),
     [
@@ -279,20 +306,11 @@ def test_loadtest_of_no_calls_is_refused(run):
         (["db", "downgrade", "base"], b"This drops tables"),
     ],
 )
-def test_whoever_sits_at_a_terminal_is_asked_first(tmp_path, command, question):
-    (tmp_path / "host.py").write_text(
-        "from flask import Flask\nfrom flask_llm import llm_bp\n"
-        "app = Flask(__name__)\napp.register_blueprint(llm_bp)\n"
-    )
+def test_whoever_sits_at_a_terminal_is_asked_first(launch, command, question):
     ours, theirs = os.openpty()
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "host", "llm", *command],
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    with launch(
+        *command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         os.write(ours, b"n\n")
         output, _ = process.communicate(timeout=30)

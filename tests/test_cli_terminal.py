@@ -151,33 +151,23 @@ def test_rich_draws_where_it_is_installed(drawn, terminal, spent):
 
 
 @pytest.mark.parametrize("missing", ["rich", "none_such"])
-def test_real_terminal_is_drawn_to(tmp_path, missing):
-    (tmp_path / "host.py").write_text(
-        "from flask import Flask\nfrom flask_llm import llm_bp\n"
-        "app = Flask(__name__)\napp.register_blueprint(llm_bp)\n"
-    )
-    code = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from flask.cli import main; main()"
-    )
+def test_real_terminal_is_drawn_to(launch, missing):
     ours, theirs = os.openpty()
 
-    process = subprocess.run(
-        [sys.executable, "-c", code, "--app", "host", "llm", "prices", "gpt-6-luna"],
-        check=False,
+    with launch(
+        *("prices", "gpt-6-luna"),
+        before=f"import sys; sys.modules[{missing!r}] = None",
+        environ={"TERM": "xterm", "COLUMNS": "90"},
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        timeout=60,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": "90"},
-    )
+    ) as process:
+        _, said = process.communicate(timeout=60)
     os.close(theirs)
     shown = os.read(ours, 10_000).decode()
     os.close(ours)
 
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == 0, said
     assert ("─" * 40 in shown) == (missing != "rich")
     assert "cache_read" in shown
 

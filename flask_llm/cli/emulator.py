@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+
 import click
 from flask import Flask
 
@@ -16,8 +19,8 @@ def emulator(port: int, interval: float) -> None:
     """Serve the providers' wire formats on this machine, until Ctrl-C."""
     app = Flask("emulator")
     app.register_blueprint(Emulator(interval_seconds=interval).blueprint)
-    with serve(app, port=port) as url:
+    with serve(app, port=port) as url, suppress(KeyboardInterrupt):
         click.echo(f"OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=emulator-key")
         click.echo(f"ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=emulator-key")
         click.echo(f"GOOGLE_GEMINI_BASE_URL={url} GOOGLE_API_KEY=emulator-key")
-        click.pause("")
+        threading.Event().wait()
