@@ -94,10 +94,11 @@ def run(before, make_app, provider_url, emulator, tmp_path, temp, empty_books):
 
     :param times: how often the provider does what it does, before it answers.
     :param nap: called with the seconds of each wait between two tries.
+    :param more: settings.
     """
     shutil.copy(empty_books, tmp_path / "books.sqlite")
 
-    def run(cell, times=4, nap=None):
+    def run(cell, times=4, nap=None, **more):
         if cell.ending.fault:
             emulator.script(*[cell.fault] * times, table.ANSWER)
         naps = []
@@ -107,7 +108,7 @@ def run(before, make_app, provider_url, emulator, tmp_path, temp, empty_books):
             others = house.connections_to(port)
             warned = stack.enter_context(warnings.catch_warnings(record=True))
             warnings.simplefilter("always")
-            app = make_app(**house.settings(cell, url, tmp_path))
+            app = make_app(**house.settings(cell, url, tmp_path), **more)
             transport = app.extensions["llm"].client._transport
             transport._sleep = nap or naps.append
             seen = ways.ask(cell.way, app, **house.options(cell))

@@ -1,9 +1,11 @@
 """An app with everything on, and what it leaves behind."""
 
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
+import redis
 from conftest import MODELS
 from sqlalchemy import select
 
@@ -97,9 +99,9 @@ class Remains:
 
     @property
     def files(self):
-        """What was written beside the books."""
-        folder = Path(self._app.instance_path)
-        return sorted(folder.iterdir()) if folder.exists() else []
+        """What was written beside the books: a journal, temporary files."""
+        folders = Path(self._app.instance_path), Path(tempfile.gettempdir())
+        return [path for folder in folders for path in folder.glob("*")]
 
 
 def descriptors():
@@ -128,3 +130,18 @@ def _leads_to(number, port):
         return False
     finally:
         line.detach()
+
+
+def in_redis(url):
+    """Return all that a Redis database holds, by name."""
+    with redis.Redis.from_url(url) as client:
+        return {name.decode(): _value(client, name) for name in client.scan_iter()}
+
+
+def _value(client, name):
+    match client.type(name):
+        case b"zset":
+            return client.zrange(name, 0, -1)
+        case b"hash":
+            return client.hgetall(name)
+    return client.get(name)

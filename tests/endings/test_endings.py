@@ -9,7 +9,7 @@ import pytest
 from conftest import MODELS
 from sockets import free_port, relaying, serving
 
-from endings import checks, ways
+from endings import checks, house, ways
 from endings.table import ANSWER, CELLS, ENDINGS, PROTOCOLS, WAYS
 from flask_llm.emulator import Fault
 from flask_llm.errors import ResponseError
@@ -30,7 +30,7 @@ def test_no_cell_is_left_out():
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_call_ends_as_named_and_leaves_nothing(
-    cell, run, before, caplog, emulator, temp, written
+    cell, run, before, caplog, emulator, written
 ):
     caplog.set_level(1)
 
@@ -44,7 +44,7 @@ def test_call_ends_as_named_and_leaves_nothing(
     checks.wrote_one_row(cell, seen, trial.tables)
     checks.told_once(cell, seen)
     checks.spoke_http(cell, seen)
-    checks.left_nothing(trial, temp)
+    checks.left_nothing(trial)
     emulator.reset()
     checks.next_call_is_answered(cell, trial)
     trial.remains.close()
@@ -88,6 +88,27 @@ def test_call_recovers_where_somebody_listens_by_then(
     (row,) = trial.tables["llm_usage"]
     assert (row["status"], row["attempts"], row["error_code"]) == ("ok", 2, None)
     assert trial.seen.completion.text == ANSWER.text
+
+
+SHARED = [
+    cell
+    for cell in CELLS
+    if cell.protocol == "chat_completions" and cell.way != "stream_response"
+]
+
+
+@pytest.mark.parametrize("cell", SHARED, ids=str)
+def test_nothing_is_held_in_redis(cell, run, redis_url):
+    trial = run(cell, LLM_REDIS_URL=redis_url)
+
+    kept = house.in_redis(redis_url)
+    asked = [name for name in kept if name.startswith("llm:flight:")]
+    assert [name for name in kept if name.endswith((":held", ":queue"))] == []
+    assert [kept[name] for name in asked] in ([], [b"done"])
+    assert bool(asked) is (cell.end.error is None)
+    assert cell.key not in repr(kept)
+    checks.wrote_one_row(cell, trial.seen, trial.tables)
+    checks.left_nothing(trial)
 
 
 @pytest.mark.parametrize("way", ["complete", "stream"])
