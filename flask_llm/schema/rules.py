@@ -133,11 +133,13 @@ def _bad_reference(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | No
 def _bad_type(node: Mapping[str, Any]) -> str | None:
     kinds = node.get("type", [])
     for kind in kinds if isinstance(kinds, list) else [kinds]:
-        if kind not in TYPES:
+        if not isinstance(kind, str) or kind not in TYPES:
             return f"type {kind!r} is none of {', '.join(sorted(TYPES))}"
     for keyword in ("enum", "required"):
         if not isinstance(node.get(keyword, []), list):
             return f"{keyword!r} is a list"
+    if not all(isinstance(name, str) for name in node.get("required", [])):
+        return "'required' is a list of names"
     return None
 
 

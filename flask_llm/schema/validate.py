@@ -7,6 +7,7 @@ Formats are not looked at, as the standard has it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -173,7 +174,7 @@ class _Holder:
         self, value: Any, schema: Mapping[str, Any], place: str
     ) -> Iterator[str]:
         step = schema["multipleOf"]
-        if _is(value, "number") and (_exact(value) / _exact(step)).denominator != 1:
+        if _is(value, "number") and not _is_multiple(value, step):
             yield f"{place}: it is a multiple of {step}"
 
 
@@ -293,5 +294,7 @@ def _listed(values: list[Any]) -> str:
     return ", ".join(map(repr, values))
 
 
-def _exact(number: float) -> Fraction:
-    return Fraction(str(number))
+def _is_multiple(number: float, step: float) -> bool:
+    if abs(number) == math.inf:  # 1e400 is JSON
+        return False
+    return (Fraction(str(number)) / Fraction(str(step))).denominator == 1

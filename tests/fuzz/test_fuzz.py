@@ -75,6 +75,18 @@ def test_what_was_found_stays_mended(name, value):
     checks(name).check(json.dumps(value).encode())
 
 
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": {"a": 1}}, "{}"),
+        ({"type": "object", "required": [{}]}, "{}"),
+        ({"type": "object", "properties": {"a": {"multipleOf": 1}}}, '{"a": 1e400}'),
+    ],
+)
+def test_what_was_found_of_schemas_stays_mended(schema, text):
+    checks("schemas").check(f"{json.dumps(schema)}\n{text}".encode())
+
+
 @each_target
 @briefly
 @given(chance=st.randoms(use_true_random=False))
