@@ -82,8 +82,9 @@ class Scene:
     def _huge(self, size: int) -> Plan:
         head, tail = (b"data: ", b"\n\n") if self.ask.stream else (b'{"huge":"', b'"}')
         rest = max(0, size - len(head) - len(tail))
-        blocks = [_BLOCK] * (rest // len(_BLOCK)) + [_BLOCK[: rest % len(_BLOCK)]]
-        steps = tuple(Step(data) for data in (head, *blocks, tail))
+        count, left = divmod(rest, len(_BLOCK))
+        blocks = [Step(_BLOCK)] * count  # one step, however many gigabytes
+        steps = (Step(head), *blocks, Step(_BLOCK[:left]), Step(tail))
         return Plan(headers={"Content-Type": self._kind}, steps=steps, streaming=True)
 
     def _answered(self, fault: Fault) -> Plan:
