@@ -284,13 +284,35 @@ def test_silence_is_filled_with_comments(served, emulator, models, api):
     assert names_of(response.content)[-1] == "done"
 
 
-def test_the_keep_alives_of_the_provider_count_as_silence_to_nobody(served, emulator):
-    emulator.script(Fault(answer=WORDS, silent_seconds=0.3, keep_alive_seconds=0.02))
+def test_keep_alives_of_the_provider_leave_nobody_in_silence(served, emulator):
+    emulator.script(Fault(answer=WORDS, silent_seconds=0.4, keep_alive_seconds=0.02))
     _, url = served()
 
     response = post(url)
 
+    assert 3 <= response.content.count(b": keep-alive\n\n") <= 9
     assert text_of(response.content) == WORDS.text
+
+
+PING = chunk(b'event: ping\ndata: {"type":"ping"}\n\n')
+BEGUN = chunk(
+    b'data: {"type":"message_start","message":{"id":"msg_1","content":[],'
+    b'"model":"claude-haiku-4-5","usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+)
+
+
+def test_events_that_say_nothing_leave_nobody_in_silence(served):
+    pings = [part for _ in range(20) for part in (PING, 0.02)]
+
+    with serving(answering([STREAM_HEAD + BEGUN, *pings, LAST_CHUNK])) as server:
+        row = {"api_key": KEY, "base_url": server.url}
+        _, url = served(
+            {"model": "anthropic/claude-haiku-4-5"}, LLM_PROVIDERS={"anthropic": row}
+        )
+        response = post(url)
+
+    assert 3 <= response.content.count(b": keep-alive\n\n") <= 9
+    assert names_of(response.content) == ["error"]
 
 
 # --- Browsers that leave ---------------------------------------------------------
@@ -311,7 +333,13 @@ def leave_after_one_event(url):
 
 @each_api
 @pytest.mark.parametrize(
-    "scripted", [SLOW, Fault(answer=WORDS, silent_seconds=20)], ids=["talks", "silent"]
+    "scripted",
+    [
+        SLOW,
+        Fault(answer=WORDS, silent_seconds=20),
+        Fault(answer=WORDS, silent_seconds=20, keep_alive_seconds=0.02),
+    ],
+    ids=["talks", "silent", "kept-alive"],
 )
 def test_a_browser_that_leaves_cancels_the_call(
     served, emulator, models, api, scripted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 from types import TracebackType
@@ -12,6 +13,7 @@ from flask_llm.client.books import Books
 from flask_llm.client.gate import Gate
 from flask_llm.client.job import Job
 from flask_llm.errors import LLMError, ProviderError, ResponseError, StreamInterrupted
+from flask_llm.retry import Deadline
 from flask_llm.transport import EventStream
 from flask_llm.wire import Event
 
@@ -53,6 +55,7 @@ class Stream:
         self._gate = gate
         self._events = events
         self._incoming = events.events(heartbeat)
+        self._heartbeat = heartbeat
         self._fold = job.protocol.fold()
         self._ready: deque[Chunk] = deque()
         self._completion: Completion | None = None
@@ -98,12 +101,18 @@ class Stream:
     def piece(self) -> Chunk | None:
         """Return the next chunk, or None where the model was silent for a heartbeat.
 
+        Events that hold nothing for the reader, such as pings, are silence too.
+
         :raises StopIteration: at the end.
         """
+        silence: Deadline | None = None
         while not self._ready:
             if self._over:
                 raise StopIteration
-            if not self._take(self._receive()) and not self._over:
+            silence = silence or self._job.deadline.within(self._heartbeat or math.inf)
+            heard = self._take(self._receive())
+            waited = self._heartbeat and not silence.remaining()
+            if not self._ready and not self._over and (waited or not heard):
                 return None
         return self._ready.popleft()
 

@@ -53,8 +53,7 @@ class Reader:
 
     def read(self) -> bytes:
         """Return the next bytes as soon as there are any, nothing at the end."""
-        if self._deadline.remaining() <= 0:
-            too_late()
+        self.check()
         block = self._chunks()
         if not block:
             with named_errors(began=True):
@@ -121,6 +120,18 @@ class Reader:
                 return True
             wait_for_read(self._line.socket, patience.remaining())
         return not self._connected or self._arrived() or self._deadline.remaining() <= 0
+
+    def check(self) -> None:
+        """See that there is time left.
+
+        :raises ReadTimeout: where there is none.
+        """
+        if self._deadline.remaining() <= 0:
+            too_late()
+
+    def within(self, seconds: float) -> Deadline:
+        """Return the end of some seconds, or the deadline where that is nearer."""
+        return self._deadline.within(seconds)
 
     def shorten(self, seconds: float) -> None:
         """Bring the deadline nearer."""
@@ -198,7 +209,9 @@ class EventStream:
         self._reader.shorten(LINGER_SECONDS)
 
     def events(self, heartbeat: float | None = None) -> Iterator[Event | None]:
-        """Yield the events, and None after each ``heartbeat`` seconds of silence.
+        """Yield the events, and None after each ``heartbeat`` seconds without one.
+
+        Comments are none: a server's own signs of life reach nobody further on.
 
         :raises ConnectionFailed: where the line broke.
         :raises ReadTimeout: where the deadline passed.
@@ -208,10 +221,20 @@ class EventStream:
                 yield self._waiting.popleft()
             if self._ended:
                 return
-            if heartbeat and not self._lingering and not self._reader.wait(heartbeat):
-                yield None
-                continue
-            self._fill()
+            if heartbeat and not self._lingering:
+                yield from self._beats(heartbeat)
+            else:
+                self._fill()
+
+    def _beats(self, heartbeat: float) -> Iterator[None]:
+        """Wait for the next event, or the end; yield None where that takes too long."""
+        silence = self._reader.within(heartbeat)
+        while not self._waiting and not self._ended and silence.remaining() > 0:
+            if self._reader.wait(silence.remaining()):
+                self._fill()
+        if not self._waiting and not self._ended:
+            self._reader.check()
+            yield None
 
     def strike(self, error: ProviderError) -> None:
         """Strike our key out of the words of a provider that echoes it."""

@@ -10,6 +10,7 @@ from sockets import wait_until
 
 from endings import house, table, ways
 from endings.ways import PROMPT
+from flask_llm.web.sse import KEEP_ALIVE
 
 SLACK_SECONDS = 2.0
 """How much later than its deadline a call may end on a busy machine."""
@@ -194,6 +195,7 @@ def sent_events(cell, page):
     assert page.status == 200
     assert page.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert {name for name, _ in deltas} == {"delta"}
+    assert KEEP_ALIVE in page.body or not cell.ending.silent
     if cell.end.error is None:
         assert (last, data["success"]) == ("done", True)
     else:

@@ -15,6 +15,7 @@ from email.utils import format_datetime
 from endings import places
 from flask_llm.emulator import Answer, Fault
 from flask_llm.errors import (
+    AuthenticationError,
     ConnectionFailed,
     LLMError,
     OverloadedError,
@@ -142,6 +143,8 @@ class Ending:
     """Where there is something else than the emulator, in its place."""
     timeout: float = LONG_SECONDS
     """Seconds that the call has."""
+    silent: bool = False
+    """Whether a stream brings no word for longer than a heartbeat."""
     passes: bool = False
     """Whether another try helps, where it happens only once."""
 
@@ -346,12 +349,14 @@ ENDINGS = (
         name="silent_for_a_minute",
         fault=always(answer=ANSWER, silent_seconds=60),
         timeout=SHORT_SECONDS,
+        silent=True,
         **broken(LATE, code="read_timeout"),
     ),
     Ending(
         name="kept_alive_for_a_minute",
         fault=always(answer=ANSWER, silent_seconds=60, keep_alive_seconds=0.05),
         timeout=SHORT_SECONDS,
+        silent=True,
         **broken(LATE, code="read_timeout"),
     ),
     # --- No answer in what came ------------------------------------------------
@@ -386,6 +391,11 @@ ENDINGS = (
     rate_limited("retry_after_date", in_seven_seconds, 1, 7),
     rate_limited("retry_after_float", lambda: "1.5", 1.5, 1.5),
     rate_limited("retry_after_hours", lambda: 7200, 7200, 7200, attempts=1),
+    Ending(
+        name="unauthorized",
+        fault=lambda cell: Fault(status=401, message=f"Incorrect key: {cell.key}"),
+        **refusing(AuthenticationError, 401, attempts=1),
+    ),
     status(500, ServerError),
     Ending(
         name="status_502",  # which is a proxy's, and in HTML
