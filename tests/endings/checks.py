@@ -21,9 +21,10 @@ def ended_as_named(cell, seen):
     end, error = cell.end, seen.error
     if end.error is None:
         assert error is None
+        usage = seen.completion.usage
         assert seen.completion.text == table.ANSWER.text
-        assert (seen.completion.usage.source == "estimated") is end.estimated
-        assert min(vars_of(seen.completion.usage)) > 0
+        assert (usage.source == "estimated") is end.estimated
+        assert min(usage.input_tokens, usage.output_tokens) > 0
         return
     assert type(error) is end.error
     assert end.code in {None, error.code}
@@ -36,11 +37,6 @@ def ended_as_named(cell, seen):
     else:
         low, high = end.retry_after
         assert low <= error.retry_after <= high
-
-
-def vars_of(usage):
-    """Return the counts that no answer is without."""
-    return usage.input_tokens, usage.output_tokens
 
 
 def said_what_came(cell, seen):

@@ -59,7 +59,7 @@ def temp(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def before(request, _emulator_server, tls, empty_books):
+def before(_emulator_server, tls, empty_books):
     """What is open before an app is made."""
     return Before(house.threads(), len(house.descriptors()))
 

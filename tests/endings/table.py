@@ -98,6 +98,11 @@ class Cell:
         """What the emulator is told to do; it quotes the key wherever it can."""
         return self.ending.fault(self)
 
+    def slower(self, times):
+        """Return the same with so many times the deadline."""
+        timeout = times * self.ending.timeout
+        return replace(self, ending=replace(self.ending, timeout=timeout))
+
     def __str__(self):
         return f"{self.ending.name}-{self.way}-{self.protocol}"
 
