@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from engines import postgres_server
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from sockets import tls_context
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
@@ -185,6 +187,42 @@ def launch(tmp_path):
 
 
 @pytest.fixture
+def make_host(tmp_path, provider_rows):
+    """Make an app with a Flask-SQLAlchemy of its own, whose engine is lent to us."""
+    made = []
+
+    def make(uri, **config):
+        app = Flask("host", instance_path=str(tmp_path / "instance"))
+        app.config.update(
+            SQLALCHEMY_DATABASE_URI=uri,
+            LLM_BIND_KEY="default",
+            LLM_AUTO_MIGRATE=True,
+            LLM_PROVIDERS=provider_rows,
+            LLM_MIN_INTERVAL=0,
+        )
+        app.config.update(config)
+        db = SQLAlchemy()
+
+        class Note(db.Model):
+            id = db.Column(db.Integer, primary_key=True)
+            body = db.Column(db.String(50))
+
+        app.register_blueprint(llm_bp)
+        db.init_app(app)
+        with app.app_context():
+            db.create_all()
+        made.append((app, db))
+        return app, db, Note
+
+    yield make
+    for app, db in made:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+        app.extensions["llm"].close()
+
+
+@pytest.fixture
 def rows(app):
     """Read the ledger's rows, oldest first."""
     return lambda: read_rows(app)
@@ -278,6 +316,21 @@ def _empty(url):
 def _worker():
     """Return which of the processes this is that share the tests, if there are more."""
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+@pytest.fixture(scope="module")
+def _cluster():
+    """A PostgreSQL of a test module's own."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(_cluster):
+    """A PostgreSQL to be stopped; it is started again for the next test."""
+    yield _cluster
+    if _cluster.process is None:
+        _cluster.start()
 
 
 @pytest.fixture

@@ -940,7 +940,8 @@ def host(make_app, tmp_path):
 
 @pytest.mark.parametrize("verb", ["complete", "stream"])
 def test_no_connection_is_held_while_the_model_thinks(host, emulator, verb):
-    app, db, _ = host
+    app, _, _ = host
+    engine = app.extensions["llm"].database.engine  # of one connection
     flask_llm.complete("Warm up")
     emulator.script(Fault(delay_seconds=0.4))
     answers = []
@@ -948,7 +949,7 @@ def test_no_connection_is_held_while_the_model_thinks(host, emulator, verb):
     asking.start()
     arrived = wait_until(lambda: emulator.in_flight == 1)
 
-    with db.engine.begin() as connection:
+    with engine.begin() as connection:
         alone = connection.execute(text("SELECT count(*) FROM note")).scalar()
         still_thinking = emulator.in_flight
 

@@ -4,9 +4,7 @@ import contextlib
 import errno
 import json
 import logging
-import multiprocessing
 import os
-import resource
 import signal
 import sqlite3
 import threading
@@ -17,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, MODELS, read_rows
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
+from faults import down, full_disk, in_child, joined, processes
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, select, text
@@ -56,8 +53,6 @@ OUTCOME = Outcome(
     finish_reason="stop",
     provider_request_id="req_1",
 )
-
-processes = multiprocessing.get_context("fork")
 
 
 def prompt(**options):
@@ -135,31 +130,6 @@ def lite(make_ledger, tmp_path):
 def rows_of(ledger):
     with ledger.database.begin() as connection:
         return connection.execute(select(usage).order_by(usage.c.id)).all()
-
-
-@contextlib.contextmanager
-def down(ledger):
-    """Take a ledger's database down: no transaction begins."""
-
-    def refuse(connection):
-        raise OperationalError("BEGIN", {}, sqlite3.OperationalError("it is down"))
-
-    event.listen(ledger.database.engine, "begin", refuse)
-    yield
-    event.remove(ledger.database.engine, "begin", refuse)
-
-
-def in_child(function, *arguments):
-    """Run a function in a forked process and return how it ended."""
-    child = processes.Process(target=function, args=arguments)
-    child.start()
-    return child
-
-
-def joined(*children):
-    for child in children:
-        child.join(60)
-    return [child.exitcode for child in children]
 
 
 # Open and settle
@@ -558,17 +528,6 @@ def test_line_cut_short_is_logged_and_is_in_nobodys_way(lite, caplog):
     assert caplog.text.count("cannot be read") == 2
 
 
-@contextlib.contextmanager
-def full_disk(bytes_free):
-    """Let no file of this process grow beyond a size, as a disk that is full."""
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_free, usual[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
-
-
 def test_line_that_a_full_disk_cuts_short_is_told_and_spoils_no_other(tmp_path, caplog):
     journal, seen = Journal(tmp_path / "journal.jsonl"), []
     with full_disk(bytes_free=100):
@@ -877,42 +836,6 @@ def test_folder_that_cannot_be_made_names_the_setting(make_app, tmp_path):
 
 
 # A host's own session
-
-
-@pytest.fixture
-def make_host(tmp_path, provider_rows):
-    """Make an app with a Flask-SQLAlchemy of its own, whose engine is lent to us."""
-    made = []
-
-    def make(uri, **config):
-        app = Flask("host", instance_path=str(tmp_path / "instance"))
-        app.config.update(
-            SQLALCHEMY_DATABASE_URI=uri,
-            LLM_BIND_KEY="default",
-            LLM_AUTO_MIGRATE=True,
-            LLM_PROVIDERS=provider_rows,
-            LLM_MIN_INTERVAL=0,
-        )
-        app.config.update(config)
-        db = SQLAlchemy()
-
-        class Note(db.Model):
-            id = db.Column(db.Integer, primary_key=True)
-            body = db.Column(db.String(50))
-
-        app.register_blueprint(flask_llm.llm_bp)
-        db.init_app(app)
-        with app.app_context():
-            db.create_all()
-        made.append((app, db))
-        return app, db, Note
-
-    yield make
-    for app, db in made:
-        with app.app_context():
-            db.session.remove()
-            db.engine.dispose()
-        app.extensions["llm"].close()
 
 
 def test_pending_changes_of_the_host_are_neither_committed_nor_lost(

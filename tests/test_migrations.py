@@ -461,6 +461,7 @@ class Host:
             return tables(self.db.engine)
 
     def close(self):
+        self.app.extensions["llm"].close()
         with self.app.app_context():
             self.db.engine.dispose()
 

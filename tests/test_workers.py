@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import read_rows
-from engines import postgres_server, redis_server
+from engines import redis_server
 from sockets import serving, wait_until
 from sqlalchemy import create_engine
 from sqlalchemy import select as select_rows
@@ -435,19 +435,6 @@ def test_calls_end_in_time_while_redis_hangs(make_site, emulator, private_redis)
     assert unnamed(outcomes) == []
     assert slowest(outcomes) < 3 + LATE_SECONDS
     assert sorted(row.request_id for row in site.rows()) == ids(outcomes)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with postgres_server() as server:
-        yield server
-
-
-@pytest.fixture
-def postgres(cluster):
-    yield cluster
-    if cluster.process is None:
-        cluster.start()
 
 
 @pytest.mark.parametrize(

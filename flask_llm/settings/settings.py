@@ -180,7 +180,7 @@ class Settings:
     bind_key: str | None = setting(
         None,
         text,
-        "Use the engine of the app's own Flask-SQLAlchemy with this bind key"
+        "Use the database of the app's own Flask-SQLAlchemy with this bind key"
         ' ("default" for its main one).',
     )
     auto_migrate: bool | None = setting(

@@ -17,7 +17,7 @@ from sqlalchemy.sql import column
 from flask_llm.errors import ConfigError, LLMError
 from flask_llm.forks import after_fork
 from flask_llm.usage.conflicts import TRIES, is_given_up
-from flask_llm.usage.engines import maker
+from flask_llm.usage.engines import apart, maker
 from flask_llm.usage.models import REVISION, VERSION_TABLE
 
 CURE = "run: flask llm db upgrade"
@@ -36,13 +36,17 @@ _NOW = {
 
 
 @contextmanager
-def named_errors() -> Iterator[None]:
-    """Turn a database's error into one of ours, where there is nothing else to do."""
+def named_errors(consequence: str = "") -> Iterator[None]:
+    """Turn a database's error into one of ours, where there is nothing else to do.
+
+    :param consequence: what becomes of it, if that is not plain.
+    """
     try:
         yield
     except SQLAlchemyError as error:
         raise LLMError(
-            f"The database failed ({type(error).__name__}); see LLM_DATABASE_URI.",
+            f"The database failed ({type(error).__name__}){consequence}; "
+            "see LLM_DATABASE_URI.",
             error,
             code="database_failed",
             http_status=503,
@@ -51,19 +55,19 @@ def named_errors() -> Iterator[None]:
 
 
 class Database:
-    """Short transactions of our own, on our own engine or on one that we are lent.
+    """Short transactions of our own, on connections of our own.
 
     Nothing is opened before the first use, and a forked worker opens its own.
 
-    :param source: an SQLAlchemy URL, or a function that returns the host's engine.
+    :param source: an SQLAlchemy URL, or a function that returns the host's engine, of
+        which we make one like it.
     :param auto_migrate: create and upgrade the tables at first use.
     """
 
     def __init__(
         self, source: str | Callable[[], Engine], *, auto_migrate: bool = False
     ) -> None:
-        self._make = source if callable(source) else maker(source)
-        self._lent = callable(source)
+        self._make = apart(source) if callable(source) else maker(source)
         self._auto_migrate = auto_migrate
         self._lock = threading.Lock()
         self._turns = threading.Lock()
@@ -74,8 +78,8 @@ class Database:
     def renew(self) -> None:
         """Begin anew, as a forked worker must.
 
-        A thread of the parent may hold the locks, and the connections are the parent's,
-        in a host's pool too: they are left alone, not closed.
+        A thread of the parent may hold the locks, and the connections are the parent's:
+        they are left alone, not closed.
         """
         self._lock = threading.Lock()
         self._turns = threading.Lock()
@@ -177,6 +181,6 @@ class Database:
         return importlib.import_module("flask_llm.usage.migrate")
 
     def close(self) -> None:
-        """Close our connections; a host's engine is its own business."""
-        if self._engine is not None and not self._lent:
+        """Close our connections."""
+        if self._engine is not None:
             self._engine.dispose()

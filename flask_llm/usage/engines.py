@@ -64,21 +64,43 @@ def maker(uri: str) -> Callable[[], Engine]:
     return functools.partial(_server, url)
 
 
+def apart(lend: Callable[[], Engine]) -> Callable[[], Engine]:
+    """Return what makes an engine that connects as a host's does, but apart from it.
+
+    In its own pool we would wait for the connections that the host's requests hold
+    while they wait for us.
+    """
+
+    def make() -> Engine:
+        lent = lend()
+        pool = lent.pool.recreate()
+        if lent.dialect.name == "sqlite":
+            return create_engine(lent.url, pool=pool)
+        return _served(lent.url, pool=pool)
+
+    return make
+
+
 def _server(url: URL) -> Engine:
     options = _PATIENCE.get(url.get_driver_name(), {})
-    engine = create_engine(
+    return _served(
         url,
         pool_pre_ping=True,
         pool_timeout=PATIENCE_SECONDS,
-        # Anything stricter makes MySQL lock gaps between rows, and calls of different
-        # users wait for each other.
-        isolation_level="READ COMMITTED",
         connect_args={
             name: seconds for name, seconds in options.items() if name not in url.query
         },
     )
-    if url.get_backend_name() in _BOUND_WAITS:
-        event.listen(engine, "connect", _bound_waits(url.get_backend_name()))
+
+
+def _served(url: URL, **options: Any) -> Engine:
+    """Make an engine for a database that is a server."""
+    # Anything stricter makes MySQL lock gaps between rows, and calls of different
+    # users wait for each other.
+    engine = create_engine(url, isolation_level="READ COMMITTED", **options)
+    backend = url.get_backend_name()
+    if backend in _BOUND_WAITS:
+        event.listen(engine, "connect", _bound_waits(backend))
     return engine
 
 
@@ -119,7 +141,8 @@ def _sqlite(url: URL) -> Engine:
             f"The folder of the SQLite file cannot be made ({error}); "
             "set LLM_DATABASE_URI to a place that can be written."
         ) from error
-    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
+    patience = {} if "timeout" in url.query else {"timeout": PATIENCE_SECONDS}
+    engine = create_engine(url, connect_args=patience)
     event.listen(engine, "connect", _tune_sqlite)
     return engine
 

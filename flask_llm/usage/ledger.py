@@ -36,6 +36,8 @@ SWEEP_SECONDS = 60.0
 SWEEP_REFUSED_SECONDS = 1.0
 """How often it does where a budget seems to be full."""
 
+_SHUT = ", and a budget that cannot be looked at has no room: nobody was asked"
+
 logger = logging.getLogger("flask_llm")
 
 
@@ -100,7 +102,7 @@ class Ledger:
             raise
         except SQLAlchemyError as error:
             if entry.reservation.holds:
-                with named_errors():
+                with named_errors(_SHUT):
                     raise
             _warn("opened", error)
         else:

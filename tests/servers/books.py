@@ -3,7 +3,8 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
+from sums import errors_of
 
 from flask_llm.usage import Database, Journal, Ledger
 from flask_llm.usage.models import hourly, spend, usage
@@ -47,25 +48,4 @@ class Books:
 
     def errors(self):
         """Return in what the sums, the budgets and the rows differ: nothing at best."""
-        rows = self.rows()
-        settled = [row for row in rows if row.status != "pending"]
-        held = sum(row.reserved_nanos or 0 for row in rows if row not in settled)
-        cost = sum(row.cost_nanos or 0 for row in settled)
-        spent, reserved = self._sums(spend, "spent_nanos", "reserved_nanos")
-        calls, counted = self._sums(hourly, "calls", "cost_nanos", dimension="status")
-        pairs = {
-            "spent": (spent, cost),
-            "reserved": (reserved, held),
-            "calls of the hour": (calls, len(settled)),
-            "cost of the hour": (counted, cost),
-        }
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-    def _sums(self, table, *names, **where):
-        sums = select(*(func.coalesce(func.sum(table.c[name]), 0) for name in names))
-        if where:
-            sums = sums.where(table.c.hours == 1)
-        for name, value in where.items():
-            sums = sums.where(table.c[name] == value)
-        with self.database.begin() as connection:
-            return [int(value) for value in connection.execute(sums).one()]
+        return errors_of(self.database)
