@@ -339,6 +339,7 @@ def test_call_is_refused_where_the_database_cannot_reserve(ledger):
 
     assert (refused.value.code, refused.value.http_status) == ("database_failed", 503)
     assert refused.value.is_retryable
+    assert "nobody was asked" in refused.value.message
 
 
 def test_row_that_waits_in_the_journal_is_charged_when_it_is_written(

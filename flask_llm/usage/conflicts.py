@@ -1,6 +1,8 @@
-"""Transactions that a database gives up for another's sake: they are begun again."""
+"""Transactions that are in each other's way."""
 
 from __future__ import annotations
+
+import sqlite3
 
 from sqlalchemy.exc import DBAPIError
 
@@ -14,6 +16,15 @@ _GIVEN_UP = {"40001", "40P01", 1020, 1213}
 def is_given_up(error: DBAPIError) -> bool:
     """Tell whether the same transaction may do the next time."""
     return bool(_GIVEN_UP & _codes(error))
+
+
+def described(error: Exception) -> str:
+    """Name an error without its words, which may quote a row or an address."""
+    name = type(error).__name__
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_BUSY:
+        return f"{name}: the SQLite file is locked; did this request flush changes?"
+    return name
 
 
 def _codes(error: DBAPIError) -> set[object]:

@@ -16,7 +16,7 @@ from sqlalchemy.sql import column
 
 from flask_llm.errors import ConfigError, LLMError
 from flask_llm.forks import after_fork
-from flask_llm.usage.conflicts import TRIES, is_given_up
+from flask_llm.usage.conflicts import TRIES, described, is_given_up
 from flask_llm.usage.engines import apart, maker
 from flask_llm.usage.models import REVISION, VERSION_TABLE
 
@@ -45,7 +45,7 @@ def named_errors(consequence: str = "") -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise LLMError(
-            f"The database failed ({type(error).__name__}){consequence}; "
+            f"The database failed ({described(error)}){consequence}; "
             "see LLM_DATABASE_URI.",
             error,
             code="database_failed",

@@ -21,6 +21,7 @@ from flask_llm.chat import Question
 from flask_llm.errors import ConfigError
 from flask_llm.forks import after_fork
 from flask_llm.usage import rows, spend
+from flask_llm.usage.conflicts import described
 from flask_llm.usage.database import Database, named_errors
 from flask_llm.usage.journal import Journal
 from flask_llm.usage.rows import NOTHING, Entry, Outcome, Reservation
@@ -227,4 +228,4 @@ _UNFIT = (DataError, CompileError, ArithmeticError, LookupError, TypeError, Valu
 
 
 def _warn(done: str, error: Exception) -> None:
-    logger.warning("A usage row could not be %s: %s", done, type(error).__name__)
+    logger.warning("A usage row could not be %s: %s", done, described(error))

@@ -34,7 +34,7 @@ def test_host_that_holds_its_only_connection_is_in_nobodys_way(
 
 @each_way
 def test_pending_changes_in_the_same_file_hold_up_a_call_but_lose_no_row(
-    make_host, emulator, file, way
+    make_host, emulator, file, way, caplog
 ):
     options = {"connect_args": {"timeout": 0.1}}
     app, db, note = make_host(f"sqlite:///{file}", SQLALCHEMY_ENGINE_OPTIONS=options)
@@ -49,6 +49,7 @@ def test_pending_changes_in_the_same_file_hold_up_a_call_but_lose_no_row(
         notes = db.session.query(note).count()
 
     assert (answer, notes) == ("Yes.", 1)
+    assert "locked; did this request flush changes?" in caplog.text
     assert ledger_of(app).replay() == 1
     assert_all_is_counted(app, ok=1)
 
