@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from flask_llm.errors import ConfigError
@@ -76,9 +76,25 @@ def apart(lend: Callable[[], Engine]) -> Callable[[], Engine]:
         pool = lent.pool.recreate()
         if lent.dialect.name == "sqlite":
             return create_engine(lent.url, pool=pool)
-        return _served(lent.url, pool=pool)
+        engine = _served(lent.url, pool=pool)
+        event.listen(engine, "checkout", _look)
+        return engine
 
     return make
+
+
+def _look(connection: Any, record: object, proxy: object) -> None:
+    """See that a connection still works, as pools with ``pool_pre_ping`` do.
+
+    :raises DisconnectionError: where it does not; the pool makes another one.
+    """
+    del record, proxy
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        cursor.close()
+    except Exception as error:
+        raise DisconnectionError from error
 
 
 def _server(url: URL) -> Engine:

@@ -97,6 +97,23 @@ def test_connections_that_the_database_ends_meanwhile_are_made_anew(
     assert_all_is_counted(app, ok=1)
 
 
+@each_way
+@each_budget
+@pytest.mark.parametrize("database_uri", ["postgres", "mysql"], indirect=True)
+def test_connections_like_those_of_a_host_that_never_looks_are_made_anew_too(
+    make_host, emulator, database_uri, way, budget
+):
+    app, _, _ = make_host(database_uri, **budget)
+    emulator.script(Answer(text="Before."), Answer(text="Yes."))
+    ask(app, way)
+
+    with once_open(app, lambda: end_connections(database_uri)):
+        answer = ask(app, way)
+
+    assert answer == "Yes."
+    assert_all_is_counted(app, ok=1)
+
+
 ENDING = {
     "postgresql": (
         """SELECT pid FROM pg_stat_activity
