@@ -176,6 +176,12 @@ STRANGERS = [
 ]
 """What an app that imports the package does not pay for."""
 
+LIBRARIES = ["flask", "sqlalchemy", "requests", "flask_limiter", "flask_caching"]
+"""What the package stands on, and most hosts have loaded before it."""
+
+STANDARD = {"_zoneinfo", "concurrent", "fractions", "shlex", "zoneinfo"}
+"""The modules of Python's own that it loads beside what these load."""
+
 
 def module_name(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -469,6 +475,10 @@ def paid(request):
     return probe(request.param)
 
 
+def packages(modules):
+    return {name.partition(".")[0] for name in modules}
+
+
 def test_no_thread_is_started(paid):
     threads, _ = paid
 
@@ -493,6 +503,15 @@ def test_process_ends_without_an_error(work):
     )
 
     assert "Exception ignored" not in result.stderr
+
+
+def test_nothing_is_loaded_that_its_libraries_do_not_load_anyway():
+    _, beside = probe("import " + ", ".join(LIBRARIES))
+    _, loaded = probe(IMPORT)
+
+    more = packages(loaded) - packages(beside)
+    assert more - sys.stdlib_module_names == {"flask_llm"}
+    assert more - {"flask_llm"} <= STANDARD
 
 
 def test_emulator_and_commands_are_not_loaded(paid):
