@@ -1,5 +1,6 @@
 """complete(), end to end: answers, errors, rows, money, signals."""
 
+import itertools
 import json
 import logging
 import signal
@@ -838,6 +839,16 @@ def test_a_failure_in_a_view_is_problem_json(web, emulator, fault, status, wait)
 
 
 # --- Signals ---------------------------------------------------------------------
+
+
+def test_an_answer_has_the_latency_of_its_row(app, rows, emulator):
+    client = app.extensions["llm"].client
+    # Each look at it takes a millisecond.
+    client._clock = client._books._clock = itertools.count(step=0.001).__next__
+
+    answer = flask_llm.complete("Hi")
+
+    assert rows()[0].duration_ms == answer.latency_ms
 
 
 def test_signals_of_a_good_call(app, emulator, heard):

@@ -110,7 +110,7 @@ class Books:
             raise
         completion, cost = self._completed(job, completion, partial=False)
         self._gate.leave(job, completion=completion)
-        used = spent(completion, cost)
+        used = spent(completion, cost) | {"duration_ms": completion.latency_ms}
         self._settle(job, Outcome(status="ok", may_be_billed=True, **used))
         self._gate.keep(job, completion)
         self._tell_end(job, "ok", completion=completion)
@@ -134,7 +134,7 @@ class Books:
             partial = error.completion
         if partial is not None:
             partial, cost = self._completed(job, partial, partial=not whole)
-            used |= spent(partial, cost)
+            used |= spent(partial, cost) | {"duration_ms": partial.latency_ms}
         self._gate.leave(job, completion=partial, error=error)
         how = status(job, error)
         self._settle(job, Outcome(status=how, **used, **complaint(error)), error)
@@ -226,9 +226,11 @@ class Books:
     ) -> None:
         if job.sent:
             self._tell(signals.provider_called, job, error=error)
+        taken = outcome.duration_ms
         outcome = replace(
             outcome,
-            duration_ms=self.elapsed_ms(job),
+            # What an answer says of itself is what its row says, to the millisecond.
+            duration_ms=self.elapsed_ms(job) if taken is None else taken,
             first_token_ms=job.first_token_ms,
             attempts=job.attempts,
         )
