@@ -4,6 +4,7 @@ A receiver that fails is logged and costs nobody an answer. Each signal has thes
 and those that it names itself:
 
 - ``prompt``: what is asked; ``request_id``, ``attempts``.
+- ``queued_ms``: how long the call has waited for one of the provider's slots.
 - ``row``: the row of the ledger as it stands, a read-only mapping with the columns of
   ``llm_usage``. It is whole when the call has ended.
 - ``base_url``: where the provider is asked.

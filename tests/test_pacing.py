@@ -11,6 +11,7 @@ import pytest
 from sockets import wait_until
 
 import flask_llm
+from flask_llm import signals
 from flask_llm.emulator import Answer, Fault
 from flask_llm.errors import DeadlineExceeded, LLMError, RateLimitError
 from flask_llm.guards import Pacing, Slot
@@ -232,6 +233,39 @@ def test_requests_arrive_so_far_apart(make_app, emulator, verb):
     assert len(gaps) == 4
     assert times[-1] - times[0] >= 0.3
     assert min(gaps) > 0.05
+
+
+@pytest.mark.parametrize("verb", ["complete", "stream"])
+def test_signals_tell_how_long_a_call_has_waited(make_app, emulator, verb):
+    app = make_app(LLM_MAX_CONCURRENT=1)
+    emulator.script(Fault(delay_seconds=0.3), Fault(delay_seconds=0.3))
+    told = []
+
+    def listen(sender, *, queued_ms, row, **facts):
+        told.append((queued_ms, row["duration_ms"]))
+
+    with signals.completion_finished.connected_to(listen, app):
+        together([asking(app, verb)] * 2)
+
+    (at_once, taken), (waited, whole) = told
+    assert at_once < 100
+    assert 250 < waited <= whole
+    assert taken >= 300
+
+
+def test_signals_tell_how_long_a_call_has_waited_in_vain(make_app, emulator):
+    app = make_app(LLM_MAX_CONCURRENT=1)
+    told = []
+
+    def listen(sender, *, queued_ms, **facts):
+        told.append(queued_ms)
+
+    with app.app_context(), flask_llm.stream("First"):
+        listening = signals.completion_finished.connected_to(listen, app)
+        with listening, pytest.raises(DeadlineExceeded):
+            flask_llm.complete("Second", timeout=0.2)
+
+    assert 150 < told[0] < 2_000
 
 
 ENDINGS = {

@@ -260,6 +260,7 @@ class Books:
             prompt=job.prompt,
             request_id=job.request_id,
             attempts=job.attempts,
+            queued_ms=job.queued_ms,
             row=MappingProxyType(job.entry.row if job.entry else {}),
             base_url=job.provider.base_url,
             notes=job.notes,

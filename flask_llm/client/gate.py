@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask_llm import tokens
@@ -16,7 +17,10 @@ from flask_llm.retry import Deadline
 
 
 class Gate:
-    """The guards of one app, in the order in which a call meets them."""
+    """The guards of one app, in the order in which a call meets them.
+
+    :param clock: monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -25,7 +29,9 @@ class Gate:
         breaker: Breaker,
         cache: AnswerCache,
         pacing: Pacing,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._quotas = quotas
         self._breaker = breaker
         self._cache = cache
@@ -76,9 +82,13 @@ class Gate:
         if tokens_expected is None:
             cap = tokens.output_ceiling(job.call.body) or 0
             tokens_expected = tokens.input_estimate(job.prompt) + cap
-        job.slot = self._pacing.acquire(
-            job.provider, job.deadline, tokens=tokens_expected
-        )
+        began = self._clock()
+        try:
+            job.slot = self._pacing.acquire(
+                job.provider, job.deadline, tokens=tokens_expected
+            )
+        finally:
+            job.queued_ms = round((self._clock() - began) * 1000)
 
     def count(self, question: Question) -> Taken:
         """Count a batch, as one call.

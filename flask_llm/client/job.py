@@ -37,6 +37,8 @@ class Job:
     """The request id, where the call has had a request before: to another model, or
     with other texts."""
     entry: Entry | None = None
+    queued_ms: int = 0
+    """How long it has waited for one of the provider's slots."""
     first_token_ms: int | None = None
     taken: list[Taken] = field(default_factory=list)
     """What the call has taken of quotas, with all the models that were tried."""
