@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from .responses import RESPONSES
 from .script import Item, parse_item
 from .steps import Plan
 from .traffic import Arrival
+from .weather import Weather
 
 _Scripted = TypeVar("_Scripted")
 
@@ -46,6 +48,10 @@ class Emulator:
     :param name: the blueprint's name, to register several emulators on one app.
     :param api_key: refuse every other key; any key will do if left out.
     :param interval_seconds: pause between the pieces of a stream.
+    :param latency_seconds: the least and the most silence before an answer that nobody
+        has scripted, evenly spread.
+    :param fault_share: the share of requests that fail though nobody has scripted it,
+        from 0 to 1: refused with 429, 500 or 503, or broken off.
     :param strict: refuse parameters that the provider itself does not know; ``False``
         to stand in for servers that are compatible and have some of their own.
     :param keep: how many requests stay on record.
@@ -53,6 +59,7 @@ class Emulator:
     :param batch_polls: how many polls find a batch at work before it has ended.
     :param sleep: how to pause.
     :param clock: what time it is, for the dates in batches and files.
+    :param chance: a number from 0 to 1, for latency and faults.
     """
 
     def __init__(
@@ -61,14 +68,20 @@ class Emulator:
         name: str = "emulator",
         api_key: str | None = None,
         interval_seconds: float = 0.0,
+        latency_seconds: tuple[float, float] = (0.0, 0.0),
+        fault_share: float = 0.0,
         strict: bool = True,
         keep: int = 10_000,
         control: bool = True,
         batch_polls: int = 0,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._interval_seconds = interval_seconds
+        self._weather = Weather(
+            latency_seconds=latency_seconds, fault_share=fault_share, chance=chance
+        )
         self._door = Door(api_key=api_key, strict=strict, keep=keep, sleep=sleep)
         self._traffic = self._door.traffic
         self._script: deque[tuple[str | None, Item]] = deque()
@@ -195,7 +208,8 @@ class Emulator:
             ask = self._checked(dialect, call)
         except RejectedError as rejected:
             return refusal(dialect, call.serial, rejected.problem)
-        item = self._next(ask.model) or acting(ask.model, call.serial)
+        scripted = self._next(ask.model) or acting(ask.model, call.serial)
+        item = scripted or self._weather.fault()
         return Scene(dialect, ask, self._interval_seconds).plan(item)
 
     def _checked(self, dialect: Dialect, call: Call) -> Ask:
