@@ -223,6 +223,12 @@ def make_host(tmp_path, provider_rows):
 
 
 @pytest.fixture
+def run(app):
+    """Type a command of ``flask llm``."""
+    return lambda *args: app.test_cli_runner().invoke(args=["llm", *args])
+
+
+@pytest.fixture
 def rows(app):
     """Read the ledger's rows, oldest first."""
     return lambda: read_rows(app)

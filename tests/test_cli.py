@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from decimal import Decimal
 
 import pytest
 import requests
@@ -14,17 +13,8 @@ from sockets import free_port
 import flask_llm
 from flask_llm.chat import Message, Prompt
 from flask_llm.cli.group import COMMANDS, llm_cli
-from flask_llm.cli.loadtest import percentile
 from flask_llm.emulator import Answer, Fault
 from flask_llm.usage.models import REVISION
-
-
-@pytest.fixture
-def run(app):
-    def invoke(*args):
-        return app.test_cli_runner().invoke(args=["llm", *args])
-
-    return invoke
 
 
 def test_help_lists_every_command(run):
@@ -227,53 +217,6 @@ def test_doctor_says_when_the_database_is_not_there(make_app):
     assert "The database failed (OperationalError)" in result.output
 
 
-def test_loadtest_counts_failures_by_name(run, emulator):
-    emulator.script(*[Fault(status=400) for _ in range(3)])
-
-    result = run("loadtest", "--yes", "--calls", "10")
-
-    assert "7 of 10 answered" in result.output
-    assert "3 x InvalidRequestError" in result.output
-
-
-def test_loadtest_as_json_is_what_the_rows_say(run, emulator, rows):
-    emulator.script(Fault(status=400))
-
-    told = json.loads(run("loadtest", "--calls", "6", "--yes", "--json").stdout)
-
-    answered = sorted(row.duration_ms for row in rows() if row.status == "ok")
-    nanos = sum(row.cost_nanos for row in rows() if row.status == "ok")
-    assert (told["calls"], told["answered"], told["unpriced"]) == (6, 5, 0)
-    assert told["failed"] == {"InvalidRequestError": 1}
-    assert Decimal(told["cost_usd"]) == Decimal(nanos) / 10**9
-    assert told["latency_ms"]["p99"] == answered[-1]
-    assert sum(row["calls"] for row in told["histogram"]) == 5
-
-
-def test_loadtest_knows_no_cost_where_there_is_no_price(run, emulator):
-    args = ("loadtest", "--calls", "2", "--yes", "--model", "openai/nobody-knows")
-
-    told = json.loads(run(*args, "--json").stdout)
-
-    assert (told["cost_usd"], told["unpriced"]) == (None, 2)
-    assert "cost unknown USD, 2 unpriced" in run(*args).stdout
-
-
-def test_loadtest_without_an_answer_has_no_latency(run, emulator):
-    emulator.script(Fault(status=400), Fault(status=400))
-    args = ("loadtest", "--calls", "1", "--yes")
-
-    told = json.loads(run(*args, "--json").stdout)
-
-    assert told["latency_ms"] == {"p50": None, "p95": None, "p99": None}
-    assert told["histogram"] == []
-    assert "0 of 1 answered" in run(*args).stdout
-
-
-def test_loadtest_of_no_calls_is_refused(run):
-    assert run("loadtest", "--calls", "0").exit_code == 2
-
-
 def test_emulator_serves_until_it_is_interrupted(launch):
     port = free_port()
 
@@ -320,11 +263,6 @@ def test_whoever_sits_at_a_terminal_is_asked_first(launch, command, question):
     assert question in output
     assert b"Aborted!" in output
     assert process.returncode == 1
-
-
-@pytest.mark.parametrize(("share", "value"), [(50, 5), (95, 10), (99, 10), (1, 1)])
-def test_percentile_is_the_smallest_value_not_exceeded(share, value):
-    assert percentile(range(1, 11), share) == value
 
 
 def test_command_of_an_app_that_is_not_set_up_says_so(make_app):
