@@ -14,21 +14,23 @@ def errors_of(database):
             connection, hourly, "calls", "cost_nanos", dimension="status", hours=1
         )
     settled = [row for row in rows if row.status != "pending"]
-    budgeted = [row for row in settled if row.reserved_in]
+    pending = [row for row in rows if row.status == "pending"]
     pairs = {
-        "spent": (spent, _total(budgeted, "cost_nanos")),
-        "reserved": (
-            reserved,
-            _total([row for row in rows if row not in settled], "reserved_nanos"),
-        ),
+        "spent": (spent, _in_budgets(settled, "cost_nanos")),
+        "reserved": (reserved, _in_budgets(pending, "reserved_nanos")),
         "calls of the hour": (calls, len(settled)),
-        "cost of the hour": (counted, _total(settled, "cost_nanos")),
+        "cost of the hour": (counted, sum(row.cost_nanos or 0 for row in settled)),
     }
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _total(rows, name):
-    return sum(getattr(row, name) or 0 for row in rows)
+def _in_budgets(rows, name):
+    """Add up what stands in all budgets: each row counts once for each of its own."""
+    return sum(
+        len(row.reserved_in.split()) * (getattr(row, name) or 0)
+        for row in rows
+        if row.reserved_in
+    )
 
 
 def _sums(connection, table, *names, **where):

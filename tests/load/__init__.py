@@ -1,0 +1,1 @@
+"""Many users at once, whole answers and streams, a provider that is slow and fails."""
