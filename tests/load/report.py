@@ -4,13 +4,29 @@ from collections import Counter
 from statistics import median
 
 import pygal
+from pygal.style import Style
 
 from flask_llm.cli.loadtest import SHARES, percentile
+from flask_llm.web.dashboard.drawing import without_scripts
 
 POINTS = 60
 """Of each line of the picture, at most."""
 
 MIB = 1024**2
+
+STYLE = Style(
+    background="#ffffff",
+    plot_background="#ffffff",
+    foreground="#59645f",
+    foreground_strong="#25302c",
+    foreground_subtle="#e3e6e2",
+    guide_stroke_color="#e3e6e2",
+    major_guide_stroke_color="#e3e6e2",
+    guide_stroke_dasharray="none",
+    major_guide_stroke_dasharray="none",
+    font_family="system-ui, sans-serif",
+    colors=("#0f766e", "#3a6ea5", "#b8527a", "#b0722a"),
+)
 
 
 def table(run):
@@ -80,9 +96,11 @@ def draw(run, path):
         legend_at_bottom=True,
         legend_at_bottom_columns=4,
         show_dots=False,
+        stroke_style={"width": 2},
         width=900,
         height=400,
         js=[],
+        style=STYLE,
         range=(0, max((max(slot) for slot in slots if slot), default=1)),
     )
     for share in SHARES:
@@ -90,4 +108,5 @@ def draw(run, path):
         chart.add(f"p{share}, seconds", values)
     rates = [len(slot) / step for slot in slots]
     chart.add("answers a second", rates, secondary=True)
+    chart.add_xml_filter(without_scripts)
     path.write_bytes(chart.render())

@@ -1,7 +1,6 @@
 """Half a minute of 200 users on a PostgreSQL and a Redis of their own."""
 
 import importlib.util
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -26,5 +25,3 @@ def test_under_load_no_call_is_lost_no_budget_passed_and_nothing_grows(
 
     print(report.table(found))  # for whoever looks into a failure
     assert problems(found) == []
-    report.draw(found, tmp_path / "load.svg")
-    assert ET.parse(tmp_path / "load.svg").getroot().tag.endswith("svg")

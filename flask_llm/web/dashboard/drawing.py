@@ -95,7 +95,7 @@ def draw(chart: Chart, theme: Theme, size: Size) -> bytes:
         show_minor_x_labels=False,
         **_PLAIN,
     )
-    drawing.add_xml_filter(_without_scripts)
+    drawing.add_xml_filter(without_scripts)
     for series in chart.series:
         drawing.add("", list(series.values))
     svg: bytes = drawing.render()
@@ -149,7 +149,7 @@ def _css(theme: Theme) -> str:
     )
 
 
-def _without_scripts(root: Any) -> Any:
+def without_scripts(root: Any) -> Any:
     """Leave out pygal's script and what only a script would read, half of the bytes."""
     for parent in root.iter():
         for child in list(parent):
