@@ -87,6 +87,7 @@ def draw(run, path):
         place = int((one["at"] - first) // step)
         if one["outcome"] == "200" and 0 <= place < len(slots):
             slots[place].append(one["ms"] / 1000)
+    rates = [len(slot) / step for slot in slots]
     chart = pygal.Line(
         title=f"{len(run.asked)} requests of {run.users} users",
         x_title="seconds",
@@ -95,6 +96,7 @@ def draw(run, path):
         show_minor_x_labels=False,
         legend_at_bottom=True,
         legend_at_bottom_columns=4,
+        truncate_label=-1,
         show_dots=False,
         stroke_style={"width": 2},
         width=900,
@@ -102,11 +104,12 @@ def draw(run, path):
         js=[],
         style=STYLE,
         range=(0, max((max(slot) for slot in slots if slot), default=1)),
+        secondary_range=(0, max(rates, default=1)),
+        value_formatter="{:.0f}".format,
     )
     for share in SHARES:
         values = [percentile(sorted(slot), share) if slot else None for slot in slots]
         chart.add(f"p{share}, seconds", values)
-    rates = [len(slot) / step for slot in slots]
     chart.add("answers a second", rates, secondary=True)
     chart.add_xml_filter(without_scripts)
     path.write_bytes(chart.render())
