@@ -27,10 +27,29 @@ PAGES = {
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     if page.name != "architecture.md"  # which tells where things are, not what to type
 }
-PROGRAMS = "curl docker export flask gunicorn nginx pip psql python sh systemctl uwsgi"
+PROGRAMS = (
+    "curl cyclonedx-py docker export flask gunicorn nginx pip pip-audit psql python sh "
+    "systemctl uwsgi"
+)
 TOKEN = {"Authorization": "Bearer letmein"}
 
 SHOWN_ELSEWHERE = {
+    "LLM_OSV=all.zip python .ci/audit.py .venv/lib/python3.12/site-packages": (
+        "test_audit.py::test_a_copy_of_the_records_makes_up_for_it"
+    ),
+    "PYTHONPATH=tests python -m load.run --users 200 --seconds 300 --uri "
+    "postgresql+psycopg://user@host/an_empty_database --redis "
+    "redis://127.0.0.1:6379/15 --picture load.svg": (
+        "load/test_load.py::"
+        "test_under_load_no_call_is_lost_no_budget_passed_and_nothing_grows"
+    ),
+    "flask --app demo_app llm emulator --latency 0.3 3 --faults 0.05 &": (
+        "load/test_load.py::"
+        "test_under_load_no_call_is_lost_no_budget_passed_and_nothing_grows"
+    ),
+    "flask --app yours llm loadtest --users 20 --seconds 60 --streams 0.5": (
+        "test_cli_loadtest.py::test_users_ask_until_the_time_is_over"
+    ),
     "flask llm batch cancel ID": "test_cli_batch.py::test_cancel_gives_a_batch_up",
     "flask llm batch fetch ID > answers.jsonl": (
         "test_cli_batch.py::test_prompts_of_a_file_are_answered_in_a_file"
@@ -39,18 +58,31 @@ SHOWN_ELSEWHERE = {
     "python tests/benchmarks/reports.py": (
         "test_commands.py::test_benchmark_of_reports_runs"
     ),
+    "python tests/fuzz all --plain --seconds 5": (
+        "fuzz/test_fuzz.py::test_the_command_feeds_a_target_and_says_how_often"
+    ),
+    "python tests/fuzz histories --seconds 600": (
+        "fuzz/test_fuzz.py::test_the_command_feeds_a_target_and_says_how_often"
+    ),
 }
 """Commands that need what is not here, with the test that has it."""
 
 NOT_RUN = {
+    "cyclonedx-py environment --output-file sbom.json": "is run by .ci/run",
+    "export OPENAI_BASE_URL=http://127.0.0.1:8111/v1 OPENAI_API_KEY=emulator-key": (
+        "is what the emulator prints, which test_cli.py reads"
+    ),
     "export OPENAI_API_KEY=…": "a key is nobody's to write down",
     "LLM_TEST_MODEL=yes sh tests/run.sh tests/real": "gets a model of 127 MB",
     "TIKTOKEN_CACHE_DIR=/srv/tiktoken python -c "
     "\"import tiktoken; tiktoken.get_encoding('o200k_base')\"": "downloads a file",
     "flask db migrate": "is of another package, and said to do nothing to ours",
+    "pip-audit": "is run by .ci/run, as far as there is somebody to ask",
+    "python -m pytest tests/benchmarks/bench_calls.py": "measures, for a minute",
     "python tests/real/serve.py": "gets a model of 127 MB",
     "sh demo_app/run.sh": "makes an environment; test_demo.py shows what it starts",
     "sh tests/run.sh": "is what runs this test",
+    "sh tests/run.sh -n 0 -k stream": "is what runs this test",
 }
 """Commands that no test runs, and why."""
 
@@ -225,12 +257,12 @@ def test_request_by_curl_is_answered(app, command):
 
 @pytest.mark.parametrize("command", EXTRAS)
 def test_what_is_to_be_installed_is_there_to_be_installed(command):
-    (_, _, *names) = [word for word in shlex.split(command) if word != "--upgrade"]
+    (_, _, *names) = [word for word in shlex.split(command) if word != "-e"]
     config = (ROOT / "setup.cfg").read_text("utf-8")
 
     for name in names:
         package, _, extras = name.rstrip("]").partition("[")
-        assert package == "flask-llm"
+        assert package in {"flask-llm", "."} or f"\n    {package} >= " in config
         assert all(f"\n{extra} =\n" in config for extra in extras.split(",") if extra)
 
 
