@@ -82,6 +82,7 @@ OWNERS = {
 
 DEFERRED = {
     "flask_llm.usage.database": "Alembic, only where tables are made",
+    "flask_llm.usage.dialects": "SQLAlchemy's dialects, only the one in use",
     "flask_llm.cli.group": "commands, only where they are called for",
     "flask_llm.cli.drawing": "rich, an extra",
     "flask_llm.guards.cache.backends": "Flask-Caching, where an answer is looked for",

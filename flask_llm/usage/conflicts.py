@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from sqlalchemy.exc import DBAPIError
 
 TRIES = 5
@@ -21,8 +19,8 @@ def is_given_up(error: DBAPIError) -> bool:
 def described(error: Exception) -> str:
     """Name an error without its words, which may quote a row or an address."""
     name = type(error).__name__
-    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_BUSY:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorname", None)
+    if code == "SQLITE_BUSY":
         return f"{name}: the SQLite file is locked; did this request flush changes?"
     return name
 

@@ -69,7 +69,8 @@ MYSQL: dict[str, Any] = {
     for dialect in ("mysql", "mariadb")
     for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
-"""Every character fits, and the users ``ann`` and ``Ann`` are two, as elsewhere."""
+"""What migrations make tables with: every character fits, and the users ``ann`` and
+``Ann`` are two, as elsewhere. Said of the tables below, it would load all dialects."""
 
 usage = Table(
     "llm_usage",
@@ -112,7 +113,6 @@ usage = Table(
     Index("ix_llm_usage_status_expires_at", "status", "expires_at"),
     Index("ix_llm_usage_user_id_created_at", "user_id", "created_at"),
     Index("ix_llm_usage_tenant_created_at", "tenant", "created_at"),
-    **MYSQL,
 )
 
 spend = Table(
@@ -123,7 +123,6 @@ spend = Table(
     Column("period", String(24), primary_key=True),
     Column("spent_nanos", BigInteger, nullable=False),
     Column("reserved_nanos", BigInteger, nullable=False),
-    **MYSQL,
 )
 """What each budget's subjects have spent and reserved; a new period is a new row."""
 
@@ -146,7 +145,6 @@ batches = Table(
     Column("settled_at", UTCDateTime, index=True),
     Column("cost_nanos", BigInteger),
     Column("error_code", String(64)),
-    **MYSQL,
 )
 """What was handed over to be answered later. What each prompt costs is in its row of
 ``llm_usage``, and from ``lost_at`` on a batch that no provider knows was never sent."""
@@ -192,8 +190,6 @@ hourly = Table(
     Column("subject", String(200), primary_key=True),
     *(Column(name, kind, nullable=False) for name, kind in COUNTED.items()),
     Column("latency_max_ms", Integer, nullable=False),
-    postgresql_with={"fillfactor": 70},
-    **MYSQL,
 )
 """Sums over settled rows. ``dimension`` says what ``subject`` is: a status, model, user
 or feature; empty stands for none. ``hour`` counts from 1970 in UTC and is the first of
@@ -204,7 +200,6 @@ marks = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("at", UTCDateTime, nullable=False),
-    **MYSQL,
 )
 """``rollup``: from when on the rollup counts every settled row; absent where it never
 did. ``purged``: before when rows may be gone. ``upkeep``: locked while one is at it."""

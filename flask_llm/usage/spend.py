@@ -17,8 +17,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from flask_llm.usage.dialects import insert_for, is_mysql
 from flask_llm.usage.models import spend
 from flask_llm.usage.prepared import Prepared
 
@@ -179,12 +179,10 @@ _SETTLE = Prepared(_settling)
 @functools.cache
 def _adding(dialect: str) -> Insert:
     """Return the statement that inserts a row unless it is there."""
-    match dialect:
-        case "postgresql":
-            return postgresql.insert(spend).on_conflict_do_nothing()
-        case "mysql" | "mariadb":
-            # Nothing is changed; INSERT IGNORE would hide other mistakes, too.
-            added = mysql.insert(spend)
-            return added.on_duplicate_key_update(period=added.inserted.period)
-        case _:
-            return sqlite.insert(spend).on_conflict_do_nothing()
+    added = insert_for(dialect)(spend)
+    if is_mysql(dialect):
+        # Nothing is changed; INSERT IGNORE would hide other mistakes, too.
+        adding: Insert = added.on_duplicate_key_update(period=added.inserted.period)
+    else:
+        adding = added.on_conflict_do_nothing()
+    return adding

@@ -28,8 +28,8 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from flask_llm.usage.dialects import insert_for, is_mysql
 from flask_llm.usage.models import (
     COUNTED,
     LATENCY_COLUMNS,
@@ -260,18 +260,15 @@ def upsert(dialect: str, source: Select[Any]) -> Insert:
     :param source: the key, the counted columns and the longest latency, in this order.
     """
     names = [*KEY, *COUNTED, "latency_max_ms"]
-    if dialect in {"mysql", "mariadb"}:
-        adding = mysql.insert(hourly).from_select(names, source)
-        return adding.on_duplicate_key_update(_sums(adding.inserted, func.greatest))
-    if dialect == "postgresql":
-        added = postgresql.insert(hourly).from_select(names, source)
-        return added.on_conflict_do_update(
-            index_elements=KEY, set_=_sums(added.excluded, func.greatest)
-        )
-    kept = sqlite.insert(hourly).from_select(names, source)
-    return kept.on_conflict_do_update(
-        index_elements=KEY, set_=_sums(kept.excluded, func.max)
-    )
+    added = insert_for(dialect)(hourly).from_select(names, source)
+    if is_mysql(dialect):
+        sums = _sums(added.inserted, func.greatest)
+        adding: Insert = added.on_duplicate_key_update(sums)
+    else:
+        greatest = func.max if dialect == "sqlite" else func.greatest
+        sums = _sums(added.excluded, greatest)
+        adding = added.on_conflict_do_update(index_elements=KEY, set_=sums)
+    return adding
 
 
 def _sums(new: Any, greatest: Any) -> dict[str, ColumnElement[Any]]:
