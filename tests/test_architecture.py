@@ -90,6 +90,7 @@ DEFERRED = {
     "flask_llm.encodings": "tiktoken, an extra",
     "flask_llm.observe.extras": "prometheus_client and opentelemetry, extras",
     "flask_llm.guards.counting": "Flask-Limiter, only where something is counted",
+    "flask_llm.web.blueprint": "the dashboard, only where somebody looks",
     "flask_llm.web.dashboard.drawing": "pygal, an extra",
     "flask_llm.testing.pytest_plugin.fixtures": "the package, where a test asks",
 }

@@ -23,8 +23,8 @@ from flask_llm import LLM, llm_bp
 from flask_llm.usage import EVERYTHING, Database, Purge, Scope, read_query, tally
 from flask_llm.usage.models import usage
 from flask_llm.usage.reports import BadQuery, usd
-from flask_llm.web.dashboard import drawing
-from flask_llm.web.dashboard.charts import NAMES, read_chart
+from flask_llm.web.dashboard import CHARTS, drawing
+from flask_llm.web.dashboard.charts import read_chart
 from flask_llm.web.dashboard.figures import SERIES_MAX, TOP, Reader
 from flask_llm.web.dashboard.languages import CODES, language, plural
 from flask_llm.web.dashboard.selection import DAYS_MAX, RANGES, read_selection
@@ -447,7 +447,7 @@ def test_others_are_one_colour(state):
     assert len({series.colour for series in chart.series}) == SERIES_MAX + 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHARTS)
 @pytest.mark.parametrize("range_", RANGES)
 def test_months_are_the_sum_of_their_days(state, name, range_):
     selection = choose(f"range={range_}")
@@ -814,7 +814,7 @@ def test_name_leads_to_its_own_calls(app, nasty):
     assert "$7.00" not in narrowed.text
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHARTS)
 def test_drawing_holds_no_word_that_a_user_chose(app, name):
     write(app, {"user_id": "ann", "feature": "chat", "tenant": "acme"})
 
@@ -966,7 +966,7 @@ def test_page_works_on_a_blueprint_of_the_hosts(make_app):
 
 
 @pytest.mark.parametrize("size", drawing.SIZES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHARTS)
 @pytest.mark.parametrize("range_", RANGES)
 def test_drawing_is_sound_and_without_a_script(filled, name, range_, size):
     answer = get(filled, f"/llm/dashboard/{name}.svg?range={range_}&size={size}")
@@ -1061,7 +1061,7 @@ def test_page_without_pygal_has_its_tables_and_says_how_to_get_charts(
     page = Words.read(answer.text)
     assert "pip install 'flask-llm[dashboard]'" in " ".join(page.words)
     assert "svg?" not in answer.text
-    assert page.attributes.count(("open", None)) == len(NAMES)
+    assert page.attributes.count(("open", None)) == len(CHARTS)
 
 
 def test_drawing_without_pygal_is_not_found_and_says_the_cure(filled, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -16,7 +17,7 @@ from flask_llm.usage.reports import LINES_MAX, BadQuery, Line, read_request_quer
 from flask_llm.usage.reports.csv import csv_lines
 from flask_llm.usage.reports.requests import NAMES
 from flask_llm.web.access import refusal, scope
-from flask_llm.web.dashboard import CHARTS, picture, show
+from flask_llm.web.dashboard import CHARTS
 from flask_llm.web.health import health
 from flask_llm.web.openapi import description
 from flask_llm.web.problem import problem, problem_response
@@ -121,20 +122,27 @@ def show_health() -> tuple[Response, int]:
 def dashboard() -> Response:
     """Answer a page for people."""
     state = current_state()
-    return show(state, scope(state))
+    answer: Response = _dashboard().show(state, scope(state))
+    return answer
 
 
 @llm_bp.get(f"/dashboard/<any({','.join(CHARTS)}):name>.svg")
 def dashboard_picture(name: str) -> Response:
     """Answer a chart of the page."""
     state = current_state()
-    return picture(state, scope(state), name)
+    answer: Response = _dashboard().picture(state, scope(state), name)
+    return answer
 
 
 @llm_bp.get("/openapi.json")
 def openapi() -> Response:
     """Describe the routes for machines."""
     return jsonify(description(request.path.removesuffix("/openapi.json")))
+
+
+def _dashboard() -> Any:
+    """Load the dashboard, which no worker needs before somebody looks."""
+    return importlib.import_module("flask_llm.web.dashboard.routes")
 
 
 def _csv(

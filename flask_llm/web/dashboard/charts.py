@@ -13,8 +13,6 @@ from flask_llm.web.dashboard.figures import Course, Reader, Stack
 from flask_llm.web.dashboard.languages import Language
 from flask_llm.web.dashboard.selection import Selection
 
-NAMES = ("cost", "tokens", "latency", "failures")
-
 
 class Column(NamedTuple):
     """One place on the time axis."""
@@ -40,7 +38,7 @@ class Chart:
     """Values over time, ready to be drawn and to be listed."""
 
     name: str
-    """One of ``NAMES``."""
+    """One of ``CHARTS``."""
     title: str
     columns: tuple[Column, ...]
     series: tuple[Series, ...]
