@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,11 @@ ELSEWHERE = {"LLM_AUTO_MIGRATE", "LLM_BIND_KEY", "LLM_DATABASE_URI"}
 
 REDIS_DATABASES = 16
 """How many a Redis has that was told nothing else."""
+
+
+def pytest_configure():
+    """Let tests interrupt processes, which a shell forbids those in its background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter):

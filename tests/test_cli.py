@@ -2,13 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 
 import pytest
-import requests
 from conftest import KEY, read_rows
-from sockets import free_port
 
 import flask_llm
 from flask_llm.chat import Message, Prompt
@@ -215,31 +212,6 @@ def test_doctor_says_when_the_database_is_not_there(make_app):
     result = app.test_cli_runner().invoke(args=["llm", "doctor"])
 
     assert "The database failed (OperationalError)" in result.output
-
-
-def test_emulator_serves_until_it_is_interrupted(launch):
-    port = free_port()
-
-    with launch(
-        *("emulator", "--port", str(port), "--interval", "0"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        first = process.stdout.readline()
-        answer = requests.post(
-            f"http://127.0.0.1:{port}/v1/chat/completions",
-            json={"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
-            headers={"Authorization": "Bearer emulator-key"},
-            timeout=10,
-        )
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-
-    assert first.startswith(f"OPENAI_BASE_URL=http://127.0.0.1:{port}/v1 ")
-    assert answer.json()["choices"][0]["message"]["content"]
-    assert (process.returncode, "Traceback" in said) == (0, False)
 
 
 @pytest.mark.parametrize(

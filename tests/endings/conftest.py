@@ -108,6 +108,8 @@ def run(before, make_app, provider_url, emulator, tmp_path, temp, empty_books):
             others = house.connections_to(port)
             warned = stack.enter_context(warnings.catch_warnings(record=True))
             warnings.simplefilter("always")
+            # Other tests load pygal, whose way of importing is not the latest.
+            warnings.simplefilter("ignore", ImportWarning)
             app = make_app(**house.settings(cell, url, tmp_path), **more)
             transport = app.extensions["llm"].client._transport
             transport._sleep = nap or naps.append
