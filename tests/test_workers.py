@@ -252,7 +252,7 @@ def test_a_worker_killed_in_mid_call_leaves_the_books_right_after_the_sweep(
     abandoned = [row for row in rows if row.status == "abandoned"]
     assert set(kinds(outcomes)) == {"ok", "budget_exceeded"}
     assert spent + held == 30 * COST_NANOS
-    assert swept == len(abandoned) >= 3
+    assert swept == len(abandoned) >= 1
     assert {(row.cost_nanos, row.cost_source) for row in abandoned} == {
         (COST_NANOS, "reserved")
     }
