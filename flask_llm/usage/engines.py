@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ PATIENCE_SECONDS = 5
 
 SILENCE_SECONDS = 60
 """How long a connection may be silent within one statement; migrations take theirs."""
+
+AGAIN_SECONDS = 0.01
+"""After how long a lock of SQLite is tried again that it does not wait for itself."""
 
 _POSTGRES = {
     "connect_timeout": PATIENCE_SECONDS,
@@ -167,6 +171,26 @@ def _tune_sqlite(connection: Any, record: object) -> None:
     """Let readers and one writer work side by side, and wait for the lock."""
     del record
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Turn to a write-ahead log, which stays in use for good.
+
+    Of several connections that would do so at once, all but one are told that the file
+    is locked, however long they are ready to wait.
+    """
+    cursor.execute("PRAGMA busy_timeout")
+    ends = time.monotonic() + cursor.fetchone()[0] / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except Exception as error:
+            is_locked = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+            if not is_locked or time.monotonic() >= ends:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return

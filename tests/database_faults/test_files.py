@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -17,6 +18,8 @@ from database_faults.house import (
     once_open,
 )
 from flask_llm.emulator import Answer
+from flask_llm.usage import Database
+from flask_llm.usage.models import REVISION
 
 PATIENCE_SECONDS = 5
 """How long a database may hold up a call, each time; see docs/limits.md."""
@@ -125,3 +128,23 @@ def test_a_lock_is_waited_for_no_longer_than_is_said(open_house, emulator, file)
     # Once for the reservation, once for the row that says it was refused.
     assert code == "database_failed"
     assert seconds < 2 * PATIENCE_SECONDS + LATE_SECONDS
+
+
+def test_file_that_is_being_written_while_it_is_first_opened_is_waited_for(file):
+    file.parent.mkdir(exist_ok=True)
+    taken = threading.Event()
+
+    def write():
+        with locked(file):
+            taken.set()
+            time.sleep(0.3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    taken.wait()
+    database = Database(f"sqlite:///{file}", auto_migrate=True)
+    database.prepare()
+
+    assert database.revision() == REVISION
+    writer.join()
+    database.close()
