@@ -15,8 +15,10 @@ def after_fork(renew: Callable[[], object]) -> None:
     """Call a method in every forked worker, for as long as its object lives.
 
     :param renew: a bound method, one for each object, which is held weakly.
+    :raises TypeError: where it is a plain function.
     """
-    assert isinstance(renew, MethodType)  # noqa: S101 - see above
+    if not isinstance(renew, MethodType):
+        raise TypeError(renew)
     _renewals[renew.__self__] = renew.__name__
 
 
