@@ -14,7 +14,7 @@ import pytest
 from engines import postgres_server
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sockets import tls_context
+from sockets import make_certificate, tls_context
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -360,26 +360,8 @@ def redis_url():
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    paths = str(folder / "certificate.pem"), str(folder / "key.pem")
-    options = [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-out", paths[0], "-keyout", paths[1]]
-    subprocess.run([openssl, *options, *names, *files], check=True, capture_output=True)
-    return paths
+    """The files of a certificate for this machine's address, and of its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Small servers of the tests' own, for what the emulator does not do."""
 
 import contextlib
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 from urllib.parse import urlsplit
+
+import pytest
 
 
 class Server:
@@ -219,6 +223,22 @@ def free_port():
     """Find a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+def make_certificate(folder, name):
+    """Make a certificate that vouches for itself; return its file and its key's.
+
+    :param name: whom it is for, as in ``DNS:pics.example``.
+    """
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    paths = str(folder / "certificate.pem"), str(folder / "key.pem")
+    about = ["-subj", "/CN=test", "-addext", f"subjectAltName={name}"]
+    files = ["-out", paths[0], "-keyout", paths[1]]
+    kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    subprocess.run([openssl, *kind, *about, *files], check=True, capture_output=True)
+    return paths
 
 
 def tls_context(certificate, key):

@@ -3,16 +3,22 @@
 import contextlib
 import gzip
 import ipaddress
-import shutil
 import socket
-import subprocess
 import time
 import zlib
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sockets import answering, chunk, free_port, reply, serving, tls_context
+from sockets import (
+    answering,
+    chunk,
+    free_port,
+    make_certificate,
+    reply,
+    serving,
+    tls_context,
+)
 
 from flask_llm.errors import DeadlineExceeded, InvalidRequestError
 from flask_llm.retry import Deadline
@@ -170,16 +176,7 @@ def test_next_address_is_tried_where_one_does_not_answer():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    paths = str(folder / "certificate.pem"), str(folder / "key.pem")
-    about = ["-subj", "/CN=pics", "-addext", "subjectAltName=DNS:pics.example"]
-    files = ["-out", paths[0], "-keyout", paths[1]]
-    kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    subprocess.run([openssl, *kind, *about, *files], check=True, capture_output=True)
-    return paths
+    return make_certificate(tmp_path_factory.mktemp("tls"), "DNS:pics.example")
 
 
 @pytest.fixture
