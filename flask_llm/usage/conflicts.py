@@ -16,11 +16,15 @@ def is_given_up(error: DBAPIError) -> bool:
     return bool(_GIVEN_UP & _codes(error))
 
 
+def is_locked(error: object) -> bool:
+    """Tell of a driver's error whether SQLite found its file locked."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
 def described(error: Exception) -> str:
     """Name an error without its words, which may quote a row or an address."""
     name = type(error).__name__
-    code = getattr(getattr(error, "orig", None), "sqlite_errorname", None)
-    if code == "SQLITE_BUSY":
+    if is_locked(getattr(error, "orig", None)):
         return f"{name}: the SQLite file is locked; did this request flush changes?"
     return name
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
 from flask_llm.errors import ConfigError
+from flask_llm.usage.conflicts import is_locked
 
 PATIENCE_SECONDS = 5
 """How long a database that does not answer may hold up a call, each time."""
@@ -188,8 +189,7 @@ def _write_ahead(cursor: Any) -> None:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except Exception as error:
-            is_locked = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-            if not is_locked or time.monotonic() >= ends:
+            if not is_locked(error) or time.monotonic() >= ends:
                 raise
             time.sleep(AGAIN_SECONDS)
         else:

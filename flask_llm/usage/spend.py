@@ -100,14 +100,12 @@ def settle(
     settled = _SETTLE.execute(connection, values)
     if not settled.returns_rows:
         return standing(connection, share)
-    found = settled.first()
-    return Standing(*found) if found else Standing()
+    return Standing(*settled.first() or ())
 
 
 def standing(connection: Connection, share: Share) -> Standing:
     """Return what a share has spent and holds; nothing where it has no row."""
-    found = _FIND.execute(connection, _key(share)).first()
-    return Standing(*found) if found else Standing()
+    return Standing(*_FIND.execute(connection, _key(share)).first() or ())
 
 
 def standings(
